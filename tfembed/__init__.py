@@ -1,0 +1,1 @@
+"""Pretrained embeddings in Keras 3: how much to unfreeze, and off to TF Serving."""

@@ -1,0 +1,1 @@
+"""One module per source of pretrained embeddings; each returns an Encoder."""
