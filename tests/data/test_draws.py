@@ -1,0 +1,85 @@
+"""Seeded, stratified draws of indices."""
+
+import numpy as np
+import pytest
+
+from tfembed.data.draws import draw_per_class, strata_of, stratified_split
+
+LABELS = np.repeat([0, 1, 2], [100, 50, 10])
+
+
+def split(strata=LABELS, seed=0, validation=0.1, test=0.2):
+    return stratified_split(strata, validation=validation, test=test, seed=seed)
+
+
+def test_the_parts_hold_each_index_once():
+    """Train, validation and test together are all indices, and no index is in two parts."""
+    assert sorted(np.concatenate(split())) == list(range(160))
+
+
+def test_each_part_has_its_share_of_each_class():
+    """A split of 100, 50 and 10 examples into 70, 10 and 20 % gives each class the same shares."""
+    counts = [np.bincount(LABELS[part]).tolist() for part in split()]
+    assert counts == [[70, 35, 7], [10, 5, 1], [20, 10, 2]]
+
+
+def test_the_seed_decides_the_split():
+    """The same seed draws the same parts, another seed draws others."""
+    assert all(np.array_equal(a, b) for a, b in zip(split(seed=3), split(seed=3), strict=True))
+    assert not np.array_equal(split(seed=3)[2], split(seed=4)[2])
+
+
+def test_a_small_class_is_in_every_part():
+    """A class of three examples has one in each part, although a tenth of three is none."""
+    strata = np.repeat([0, 1], [97, 3])
+    assert [int((strata[part] == 1).sum()) for part in split(strata)] == [1, 1, 1]
+
+
+def test_rounding_does_not_change_the_total():
+    """Classes whose tenth is no whole number still make a validation part of a tenth."""
+    strata = np.repeat(np.arange(40), 26)
+    train, validation, test = split(strata)
+    assert (len(train), len(validation), len(test)) == (728, 104, 208)
+
+
+@pytest.mark.parametrize(("validation", "test", "sizes"), [(0, 0, [160, 0, 0]), (0.5, 0, [80, 80, 0])])
+def test_a_share_of_zero_is_an_empty_part(validation, test, sizes):
+    """A part of which nothing is asked is empty, and nothing is lost."""
+    assert [len(part) for part in split(validation=validation, test=test)] == sizes
+
+
+def test_what_cannot_be_shared_out_stays_in_train():
+    """A stratum of one example is in train."""
+    train, _, _ = split(np.array([0] * 20 + [1]))
+    assert 20 in train
+
+
+def test_regression_is_split_by_quantiles():
+    """The test part of a regression has targets from every tenth of the range, not only from its middle."""
+    targets = np.random.default_rng(0).permutation(100).astype(np.float32)
+    _, _, test = split(strata_of(targets, "regression"))
+    assert sorted((targets[test] // 10).astype(int)) == sorted(list(range(10)) * 2)
+
+
+def test_multi_label_examples_are_grouped_by_their_rarest_label():
+    """A rare label is shared out even where a common one stands beside it in every row."""
+    labels = np.zeros((100, 2), np.float32)
+    labels[:, 0] = 1
+    labels[:10, 1] = 1
+    counts = [int(labels[part, 1].sum()) for part in split(strata_of(labels, "multi_label"))]
+    assert counts == [7, 1, 2]
+
+
+def test_a_small_draw_is_part_of_a_larger_one():
+    """Five examples a class are among the ten that the same seed draws; another seed draws others."""
+    five, ten = draw_per_class(LABELS, 5, seed=1), draw_per_class(LABELS, 10, seed=1)
+    assert np.bincount(LABELS[five]).tolist() == [5, 5, 5]
+    assert set(five) < set(ten)
+    assert not np.array_equal(five, draw_per_class(LABELS, 5, seed=2))
+
+
+def test_a_multi_label_draw_has_each_label_often_enough():
+    """Rare labels are drawn first, and examples that bring two labels count for both."""
+    labels = np.array([[1, 0]] * 20 + [[1, 1]] * 4, np.float32)
+    drawn = labels[draw_per_class(labels, 3, seed=0)]
+    assert drawn.tolist() == [[1, 1]] * 3

@@ -1,0 +1,160 @@
+"""A data set is a value: three parts of labelled examples, and what their labels mean."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tfembed.data.describe import describe
+from tfembed.data.division import divide
+from tfembed.data.draws import draw_per_class
+from tfembed.data.examples import Rows, as_examples
+from tfembed.data.labels import TASKS, learn_encoding
+from tfembed.data.split import Split, class_counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """Labelled texts or images in three parts.
+
+    Attributes:
+        kind: `"text"` or `"image"`.
+        task: `"classification"`, `"multi_label"` or `"regression"`.
+        class_names: In the order of the labels' indices; empty for regression.
+        train: What models learn from.
+        validation: What choices are made on; may be empty.
+        test: What is reported; may be empty.
+        source: The file or folder, or `"arrays"`.
+        seed: The seed the parts were drawn with.
+    """
+
+    kind: str
+    task: str
+    class_names: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    source: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("text", "image") or self.task not in TASKS:
+            raise ValueError(f"Kind {self.kind!r}, task {self.task!r}: expected text or image, and one of {TASKS}.")
+
+    @classmethod
+    def from_arrays(  # noqa: PLR0913 - the options of a split, all with defaults
+        cls,
+        examples: Sequence[Any] | np.ndarray,
+        labels: Sequence[Any] | np.ndarray,
+        class_names: Sequence[str] | None = None,
+        *,
+        validation: "float | tuple[Any, Any] | Split" = 0.1,
+        test: "float | tuple[Any, Any] | Split" = 0.2,
+        seed: int = 0,
+        task: str | None = None,
+    ) -> "Dataset":
+        """Make a data set of what is in memory.
+
+        Args:
+            examples: Texts (`str`, or UTF-8 bytes); images as `pathlib.Path`, encoded bytes, or `uint8` pixels of
+                shape `(n, height, width)`, `(n, height, width, 1)` or `(n, height, width, 3)`.
+            labels: One for each example: texts or whole numbers (classes), numbers (targets), lists of labels or a
+                2-D array of 0 and 1 (several labels); an `(n, 1)` array counts as `(n,)`.
+            class_names: In the order of their indices; whole numbers in `labels` are then positions in it. By
+                default the labels themselves, sorted.
+            validation: Share of all examples, or the examples themselves as `(examples, labels)` or a `Split`;
+                0 for none. The labels of a `Split` are indices of classes.
+            test: Likewise.
+            seed: The same seed draws the same parts.
+            task: One of `TASKS`. Inferred if None: see `tfembed.data.labels.learn_encoding`.
+
+        Raises:
+            ValueError: If examples or labels are not as described, or a class is too small to be in every part.
+
+        Example:
+            >>> data = Dataset.from_arrays(["yes", "yeah", "yep", "no", "nope", "nah"], ["y"] * 3 + ["n"] * 3)
+            >>> data.class_names, len(data.train), len(data.validation), len(data.test)
+            (('n', 'y'), 2, 2, 2)
+        """
+        return cls.from_rows(
+            _rows(examples, labels),
+            class_names=class_names,
+            validation=_rows(*validation, "validation ") if isinstance(validation, tuple) else validation,
+            test=_rows(*test, "test ") if isinstance(test, tuple) else test,
+            seed=seed,
+            task=task,
+        )
+
+    @classmethod
+    def from_rows(
+        cls,
+        rows: Rows,
+        *,
+        class_names: Sequence[str] | None,
+        validation: float | Rows | Split,
+        test: float | Rows | Split,
+        seed: int,
+        task: str | None,
+    ) -> "Dataset":
+        """Learn what the labels mean, and split: what all ways to make a data set end in."""
+        encoding = learn_encoding(rows, task, class_names)
+        train, validation, test = divide(rows, encoding, validation=validation, test=test, seed=seed)
+        return cls(
+            kind=rows.kind,
+            task=encoding.task,
+            class_names=encoding.class_names,
+            train=train,
+            validation=validation,
+            test=test,
+            source=rows.source,
+            seed=seed,
+        )
+
+    def few_shot(self, n: int, seed: int | None = None) -> "Dataset":
+        """Keep n training examples of each class, drawn at random; validation and test stay as they are.
+
+        With several labels an example, examples are drawn until each label is there at least n times. A draw of
+        fewer with the same seed is part of a draw of more.
+
+        Args:
+            n: Examples of each class, at least 1.
+            seed: Of the draw; that of the data set if None.
+
+        Raises:
+            ValueError: If a class has fewer than n training examples, or the task is a regression.
+
+        Example:
+            >>> data = Dataset.from_arrays(["yes", "yeah", "no", "nope"], ["y", "y", "n", "n"], validation=0, test=0)
+            >>> len(data.few_shot(1).train)
+            2
+        """
+        if self.task == "regression":
+            raise ValueError("A regression has no classes to draw few shots of: use dataset.train.subset instead.")
+        if n < 1:
+            raise ValueError(f"Cannot draw {n} examples of each class: expected at least 1.")
+        counts = class_counts(self.train, len(self.class_names))
+        if counts.min() < n:
+            name = self.class_names[int(counts.argmin())]
+            raise ValueError(
+                f"The class {name!r} has {counts.min()} training examples: expected at least {n}. "
+                f"Ask for {counts.min()} at most, or give it more."
+            )
+        drawn = draw_per_class(self.train.labels, n, self.seed if seed is None else seed)
+        return replace(self, train=self.train.subset(drawn))
+
+    def describe(self) -> str:
+        """A summary in a few lines: sizes, classes and their balance, lengths of texts or sizes of images."""
+        return describe(self)
+
+
+def _rows(examples: Any, labels: Any, prefix: str = "") -> Rows:
+    kind, checked = as_examples(examples, lambda i: f"{prefix}examples[{i}]")
+    if hasattr(labels, "__array__"):  # also the columns of pandas and Polars
+        array = np.asarray(labels)
+        labels = (array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array).tolist()
+    labels = [label.item() if isinstance(label, np.generic) else label for label in labels]
+    if len(labels) != len(checked):
+        raise ValueError(f"{len(checked)} {prefix}examples have {len(labels)} labels: expected one for each.")
+    place = f"{prefix}labels"
+    return Rows(kind=kind, examples=checked, labels=labels, place=lambda i: f"{place}[{i}]", source="arrays")

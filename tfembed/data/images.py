@@ -1,0 +1,125 @@
+"""Images from a folder per class, or from a table of paths."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from tfembed.data.dataset import Dataset
+from tfembed.data.examples import Rows, as_images
+from tfembed.data.tables import Column, Table, read_table
+
+
+def load_images(  # noqa: PLR0913 - what the columns are and how to split them, all with defaults
+    source: str | PathLike[str],
+    *,
+    path: Column = "path",
+    label: Column = "label",
+    validation: float | str | PathLike[str] = 0.1,
+    test: float | str | PathLike[str] = 0.2,
+    seed: int = 0,
+    task: str | None = None,
+    class_names: Sequence[str] | None = None,
+    label_separator: str | None = None,
+) -> Dataset:
+    """Load labelled images, and split them. Images stay on disk: examples are paths.
+
+    The source is a folder that holds one folder of images for each class, named after it; or a table (as `load_text`
+    reads them) with a column of paths, relative to the table, and one of labels or of targets. Every image is decoded
+    once, to check it, and none is skipped. Images are JPEG, PNG, GIF or BMP by content, whatever their suffix: what
+    TensorFlow decodes. Hidden files (a name with a leading dot, `Thumbs.db`, `desktop.ini`) are no images.
+
+    Args:
+        source: The folder or the table.
+        path: In a table, the column of paths.
+        label: In a table, the column of labels.
+        validation: Share of the images, or a second folder or table; 0 for none.
+        test: Likewise.
+        seed: The same seed draws the same parts.
+        task: In a table as in `load_text`; None or `"classification"` for a folder.
+        class_names: In the order of their indices; by default the labels, sorted.
+        label_separator: In a table, what stands between the labels of a cell that holds several.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or table.
+        ValueError: If an image or a row cannot be used, naming the file and the line.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from PIL import Image
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> for name in ["cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"]:
+        ...     (folder / name).parent.mkdir(exist_ok=True)
+        ...     Image.new("RGB", (8, 8)).save(folder / name)
+        >>> load_images(folder, validation=0, test=0.5).class_names
+        ('cat', 'dog')
+    """
+    columns = (path, label)
+    if label_separator is not None:
+        task = task or "multi_label"
+    return Dataset.from_rows(
+        _rows(source, columns, label_separator),
+        class_names=class_names,
+        validation=validation if isinstance(validation, int | float) else _rows(validation, columns, label_separator),
+        test=test if isinstance(test, int | float) else _rows(test, columns, label_separator),
+        seed=seed,
+        task=task,
+    )
+
+
+def _rows(source: str | PathLike[str], columns: tuple[Column, Column], label_separator: str | None) -> Rows:
+    where = Path(source)
+    if where.is_dir():
+        return _folder_rows(where)
+    return _table_rows(read_table(where, columns), columns, label_separator)
+
+
+def _folder_rows(folder: Path) -> Rows:
+    class_folders = _visible(folder)
+    for entry in class_folders:
+        if not entry.is_dir():
+            raise ValueError(
+                f"{entry} is a file: expected {folder} to hold one folder for each class, and nothing else. "
+                "Move the file into the folder of its class, or elsewhere; or load a table of paths and labels."
+            )
+    if not class_folders:
+        raise ValueError(f"The folder {folder} is empty: expected one folder of images for each class.")
+    files, labels = [], []
+    for class_folder in class_folders:
+        images = _visible(class_folder)
+        if not images:
+            raise ValueError(f"The class folder {class_folder} is empty: expected images. Add some, or remove it.")
+        for image in images:
+            if image.is_dir():
+                raise ValueError(
+                    f"{image} is a folder: expected an image of the class {class_folder.name!r}. If {folder} holds a "
+                    f"training and a test part, pass them as load_images({str(class_folder)!r}, test=...)."
+                )
+        files += images
+        labels += [class_folder.name] * len(images)
+
+    def place(position: int) -> str:
+        return str(files[position])
+
+    return Rows(kind="image", examples=as_images(files, place), labels=labels, place=place, source=str(folder))
+
+
+def _table_rows(table: Table, columns: tuple[Column, Column], label_separator: str | None) -> Rows:
+    path, label = columns
+    files = []
+    for row, cell in enumerate(table.columns[path]):
+        if not isinstance(cell, str) or not cell.strip():
+            raise ValueError(f"{table.place(row)}: {cell!r} is no path to an image. Fill it in, or remove the row.")
+        files.append(table.path.parent / cell.strip())
+    return Rows(
+        kind="image",
+        examples=as_images(files, table.place),
+        labels=table.labels(label, label_separator),
+        place=table.place,
+        source=str(table.path),
+    )
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What a folder holds, by name, without what operating systems leave there."""
+    hidden = ("thumbs.db", "desktop.ini")
+    return sorted(entry for entry in folder.iterdir() if entry.name[0] != "." and entry.name.lower() not in hidden)

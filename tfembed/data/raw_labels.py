@@ -1,0 +1,67 @@
+"""One label as people write it: checked, and brought into a form to compare by. Errors are without the place."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+Key = str | int
+"""A text without the spaces around it, or a whole number."""
+
+LISTS = (list, tuple, set, frozenset, np.ndarray)
+"""What may hold several labels."""
+
+
+def check_present(label: Any) -> None:
+    """Refuse None, NaN and blank text."""
+    is_blank = isinstance(label, str) and not label.strip()
+    if label is None or is_blank or (isinstance(label, float) and math.isnan(label)):
+        raise ValueError("the label is missing. Fill it in, or remove the row.")
+
+
+def as_key(label: Any) -> Key:
+    """The key of a single label.
+
+    Example:
+        >>> as_key(" spam "), as_key(3.0)
+        ('spam', 3)
+    """
+    check_present(label)
+    if isinstance(label, bytes):
+        label = label.decode(errors="backslashreplace")
+    if isinstance(label, str):
+        return str(label).strip()
+    if isinstance(label, bool):
+        return label
+    if isinstance(label, int | np.integer) or (isinstance(label, float) and label.is_integer()):
+        return int(label)
+    raise ValueError(
+        f"{label!r} is no class: expected a text or a whole number. For numbers to predict, pass task='regression'."
+    )
+
+
+def as_keys(label: Any) -> list[Key]:
+    """The keys of a list of labels, or of a single label."""
+    keys = [as_key(value) for value in (label if isinstance(label, LISTS) else [label])]
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"a label is given twice in {keys}. Name each label once.")
+    return keys
+
+
+def hot_columns(row: Any, width: int) -> list[Key]:
+    """The columns that are 1 in a row of 0 and 1."""
+    if not isinstance(row, LISTS) or len(row) != width or any(value not in (0, 1) for value in row):
+        raise ValueError(f"{row!r} is no row of {width} values that are 0 or 1. Correct it.")
+    return [column for column, value in enumerate(row) if value]
+
+
+def as_number(label: Any) -> float:
+    """A target of a regression, which texts may spell."""
+    check_present(label)
+    try:
+        number = float(label)
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isfinite(number):
+        return number
+    raise ValueError(f"the target {label!r} is not a finite number, as a regression needs. Correct it.")

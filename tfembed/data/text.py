@@ -1,0 +1,77 @@
+"""Texts from a table."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from tfembed.data.dataset import Dataset
+from tfembed.data.examples import Rows, as_texts
+from tfembed.data.tables import Column, read_table
+
+
+def load_text(  # noqa: PLR0913 - what the columns are and how to split them, all with defaults
+    path: str | PathLike[str],
+    *,
+    text: Column = "text",
+    label: Column = "label",
+    validation: float | str | PathLike[str] = 0.1,
+    test: float | str | PathLike[str] = 0.2,
+    seed: int = 0,
+    task: str | None = None,
+    class_names: Sequence[str] | None = None,
+    label_separator: str | None = None,
+) -> Dataset:
+    """Load labelled texts from CSV, TSV, JSONL or Parquet, and split them.
+
+    Every row is used or named in an error: none is skipped. Texts are kept as they are; labels lose the spaces around
+    them. How tables are read stands at `tfembed.data.tables.read_table`.
+
+    Args:
+        path: Ends in `.csv`, `.tsv`, `.txt` (tab-separated), `.jsonl`, `.ndjson` or `.parquet`.
+        text: The column of texts: its name; or its position from 0, which says that a CSV or TSV has no header.
+        label: The column of labels, likewise.
+        validation: Share of the rows, or a second file with the same columns; 0 for none.
+        test: Likewise.
+        seed: The same seed draws the same parts.
+        task: `"classification"`, `"multi_label"` or `"regression"`. If None: lists of labels are multi-label, and
+            so is a column with a `label_separator`; numbers with a fraction (JSONL, Parquet) are a regression; all
+            else is a classification, and numbers in CSV or TSV always are.
+        class_names: In the order of their indices; by default the labels, sorted. Labels that are whole numbers and no
+            class names themselves are positions in it: `class_names=["negative", "positive"]` for 0 and 1.
+        label_separator: What stands between the labels of a cell that holds several, such as `"|"`. A cell that holds
+            only the separator has none.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a row cannot be used, naming the file and the line.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp(), "intents.csv")
+        >>> _ = file.write_text("text,label\\nhello,greeting\\nhi there,greeting\\nbye,farewell\\nsee you,farewell\\n")
+        >>> load_text(file, validation=0, test=0).class_names
+        ('farewell', 'greeting')
+    """
+    columns = (text, label)
+    if label_separator is not None:
+        task = task or "multi_label"
+    return Dataset.from_rows(
+        _rows(path, columns, label_separator),
+        class_names=class_names,
+        validation=validation if isinstance(validation, int | float) else _rows(validation, columns, label_separator),
+        test=test if isinstance(test, int | float) else _rows(test, columns, label_separator),
+        seed=seed,
+        task=task,
+    )
+
+
+def _rows(path: str | PathLike[str], columns: tuple[Column, Column], label_separator: str | None) -> Rows:
+    text, label = columns
+    table = read_table(Path(path), columns)
+    return Rows(
+        kind="text",
+        examples=as_texts(table.columns[text], table.place),
+        labels=table.labels(label, label_separator),
+        place=table.place,
+        source=str(table.path),
+    )
