@@ -1,0 +1,140 @@
+"""From an encoder and a head to a plain Keras model: raw texts or images in, probabilities or values out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tfembed.encoders.encoder import Encoder
+from tfembed.heads import Head, build_head, linear_head
+
+
+@keras.saving.register_keras_serializable(package="tfembed")
+class Probabilities(keras.layers.Layer):
+    """Logits to probabilities: over classes that exclude each other, or one by one. Knows the classes' names."""
+
+    def __init__(self, class_names: Sequence[str], multi_label: bool = False, **layer_options: Any) -> None:
+        super().__init__(**{"name": "probabilities", "dtype": "float32"} | layer_options)
+        self.class_names, self.multi_label = tuple(class_names), multi_label
+
+    def call(self, logits: Any) -> Any:
+        """Probabilities `(n, num_classes)`; losses of Keras find the logits they were made of."""
+        activation = keras.activations.sigmoid if self.multi_label else keras.activations.softmax
+        return activation(logits)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {"class_names": list(self.class_names), "multi_label": self.multi_label}
+
+
+def build_text_classifier(
+    encoder: Encoder, class_names: Sequence[str], *, head: Head | None = None, multi_label: bool = False
+) -> keras.Model:
+    """Build a classifier of texts.
+
+    Args:
+        encoder: A text encoder.
+        class_names: In the order of their indices.
+        head: Linear if None.
+        multi_label: Whether an example may have several classes, or none.
+
+    Returns:
+        A Keras model from texts, string `(n,)`, to probabilities `(n, num_classes)`. Its layer `head` gives the logits:
+        `keras.Model(model.input, model.get_layer("head").output)`. The encoder is frozen unless it was unfrozen.
+
+    Raises:
+        ValueError: If the encoder is none of texts, or the class names are not at least two different ones.
+
+    Example:
+        >>> import tfembed as te
+        >>> model = te.build_text_classifier(te.load_encoder("minilm"), ["no", "yes"])
+        >>> model.output.shape
+        (None, 2)
+    """
+    return _build(encoder, "text", head, Probabilities(_checked(class_names, multi_label), multi_label))
+
+
+def build_image_classifier(
+    encoder: Encoder,
+    class_names: Sequence[str],
+    *,
+    head: Head | None = None,
+    multi_label: bool = False,
+    inputs: str = "arrays",
+) -> keras.Model:
+    """Build a classifier of images.
+
+    Args:
+        encoder: An image encoder.
+        class_names: In the order of their indices.
+        head: Linear if None.
+        multi_label: Whether an example may have several classes, or none.
+        inputs: `"arrays"` for uint8 pixels `(n, height, width, 3)`, or `"bytes"` for encoded images, string `(n,)`.
+
+    Returns:
+        See `build_text_classifier`.
+
+    Raises:
+        ValueError: See `build_text_classifier`.
+
+    Example:
+        >>> import tfembed as te
+        >>> te.build_image_classifier(te.load_encoder("glyphs"), ["a", "b", "c"]).output.shape
+        (None, 3)
+    """
+    return _build(encoder, "image", head, Probabilities(_checked(class_names, multi_label), multi_label), inputs)
+
+
+def build_text_regressor(encoder: Encoder, *, head: Head | None = None) -> keras.Model:
+    """Build a regressor of texts: from texts, string `(n,)`, to values `(n, 1)`.
+
+    Raises:
+        ValueError: If the encoder is none of texts.
+
+    Example:
+        >>> import tfembed as te
+        >>> te.build_text_regressor(te.load_encoder("minilm")).output.shape
+        (None, 1)
+    """
+    return _build(encoder, "text", head, keras.layers.Identity(name="values"))
+
+
+def build_image_regressor(encoder: Encoder, *, head: Head | None = None, inputs: str = "arrays") -> keras.Model:
+    """Build a regressor of images: from images, as `build_image_classifier` takes them, to values `(n, 1)`.
+
+    Raises:
+        ValueError: If the encoder is none of images.
+
+    Example:
+        >>> import tfembed as te
+        >>> te.build_image_regressor(te.load_encoder("glyphs")).output.shape
+        (None, 1)
+    """
+    return _build(encoder, "image", head, keras.layers.Identity(name="values"), inputs)
+
+
+def _build(encoder: Encoder, kind: str, head: Head | None, last: keras.layers.Layer, inputs: str = "arrays") -> Any:
+    if encoder.spec.kind != kind:
+        raise ValueError(
+            f"Encoder {encoder.spec.name!r} is of {encoder.spec.kind}s, expected one of {kind}s: "
+            f"use build_{encoder.spec.kind}_{'classifier' if isinstance(last, Probabilities) else 'regressor'}."
+        )
+    if inputs not in ("arrays", "bytes"):
+        raise ValueError(f"Unknown inputs {inputs!r}: pass 'arrays' or 'bytes'.")
+    if kind == "text":
+        raw = keras.Input((), dtype="string", name="text")
+    elif inputs == "bytes":
+        raw = keras.Input((), dtype="string", name="image_bytes")
+    else:
+        raw = keras.Input((None, None, 3), dtype="uint8", name="image")
+    num_outputs = len(last.class_names) if isinstance(last, Probabilities) else 1
+    layers = build_head(head or linear_head(), encoder.dim, num_outputs)
+    return keras.Model(raw, last(layers(encoder(raw))), name=f"{kind}_model")
+
+
+def _checked(class_names: Sequence[str], multi_label: bool) -> tuple[str, ...]:
+    names = tuple(class_names)
+    least = 1 if multi_label else 2
+    if isinstance(class_names, str) or len(names) < least or len(set(names)) != len(names):
+        raise ValueError(f"Class names {class_names!r}: expected a list of at least {least} different names.")
+    return names

@@ -1,0 +1,155 @@
+"""The command line: parsing and printing only. TensorFlow is imported inside the commands, so that help comes at once."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+_ENCODER = click.option("--encoder", "handle", help="Handle of the encoder.  [default: minilm or glyphs, as data are]")
+_PREPROCESSING = click.option("--preprocessing", help="Handle of the preprocessing that goes with the encoder.")
+_POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls"]), help="How to pool token vectors.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tfembed")
+def cli() -> None:
+    """Take a pretrained embedding, find out how much of it to unfreeze, and ship the result to TF Serving."""
+
+
+@cli.command()
+@click.option("--out", default="saved_models/intents", show_default=True, help="Base path of the exported model.")
+def demo(out: str) -> None:
+    """Run the main job on what ships with tfembed: intents of a chatbot, and handwritten digits."""
+    from tfembed.demo import run_demo
+
+    run_demo(Path(out))
+
+
+@cli.command()
+@_JSON
+def encoders(as_json: bool) -> None:
+    """List the encoders that have a short name."""
+    from dataclasses import asdict
+
+    from tfembed.encoders.catalog import CATALOG
+
+    if as_json:
+        click.echo(json.dumps([asdict(spec) for spec in CATALOG.values()], indent=1))
+        return
+    for spec in CATALOG.values():
+        click.echo(f"{spec.name:20} {spec.kind:6} {spec.licence:12} {spec.good_for}")
+        click.echo(f"{'':20} {spec.handle}")
+
+
+@cli.command()
+@click.argument("handle")
+@_PREPROCESSING
+@_POOLING
+@_JSON
+def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json: bool) -> None:
+    """Show what an encoder takes and gives, and its blocks."""
+    import tfembed as te
+
+    encoder = te.load_encoder(handle, preprocessing=preprocessing, pooling=pooling)
+    blocks = [
+        {"name": block.name, "variables": len(block.variables), "parameters": block.num_parameters}
+        for block in encoder.blocks
+    ]
+    takes = "texts" if encoder.spec.kind == "text" else f"images, brought to {encoder.spec.image_size}"
+    if as_json:
+        click.echo(json.dumps({"handle": handle, "takes": takes, "dim": encoder.dim, "blocks": blocks}, indent=1))
+        return
+    click.echo(f"{encoder.spec.name}: {takes} -> embeddings (n, {encoder.dim})")
+    click.echo(f"licence {encoder.spec.licence}, from {encoder.spec.source or handle}")
+    click.echo("blocks from input to output:")
+    for block in blocks:
+        click.echo(f"  {block['name']:24} {block['variables']:4} variables {block['parameters']:>12,} parameters")
+    click.echo(f"try: te.load_encoder({handle!r}).unfreeze(1)")
+
+
+@cli.command()
+@click.argument("data")
+@_ENCODER
+@_PREPROCESSING
+@_POOLING
+@click.option("--text", default="text", show_default=True, help="Column of texts.")
+@click.option("--label", help="Column of labels.  [default: label]")
+@click.option("--strategy", default="linear_probe", show_default=True, help="linear_probe, top_blocks:K, lp_ft:K, full")
+@click.option("--few-shot", type=click.IntRange(1), help="Train on so many examples of each class.")
+@click.option("--seed", default=0, show_default=True, help="Of split, draw and training.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the run; nothing is kept without it.")
+@_JSON
+def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
+    """Train on DATA: a table of texts, a folder with a folder of images per class, or intents or reviews."""
+    from tfembed.commands import train_on
+
+    model, result, record = train_on(data, out, options)
+    if out is not None:
+        from tfembed.runs import save_run
+
+        save_run(out, model, result, record)
+    if as_json:
+        click.echo(json.dumps(record | {"result": result.to_dict()}))
+        return
+    for split, metrics in result.metrics.items():
+        click.echo(f"{split:11} " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    click.echo(f"{result.trained_parameters:,} trained parameters, {result.seconds:.1f} s, seed {result.seed}")
+    if out is not None:
+        click.echo(f"try: tfembed predict {out} ...    ship: tfembed export {out} saved_models/{out.name}")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("examples", nargs=-1, required=True)
+@_JSON
+def predict(run: Path, examples: tuple[str, ...], as_json: bool) -> None:
+    """Predict texts, or the images in files, with the model of a RUN."""
+    from tfembed.commands import predict_with
+
+    rows = predict_with(run, examples)
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    for row in rows:
+        click.echo(f"{row['score']:8.4f}  {row['label'] or '':24} {row['example']}")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("base_path", type=click.Path(path_type=Path))
+@_JSON
+def export(run: Path, base_path: Path, as_json: bool) -> None:
+    """Export the model of a RUN as the next version under BASE_PATH, checked in a fresh process."""
+    import tfembed as te
+
+    model, _ = te.load_run(run)
+    folder = te.export(model, base_path)
+    click.echo(json.dumps({"folder": str(folder)}) if as_json else f"{folder}: same predictions in a fresh process")
+
+
+def main() -> None:
+    """Run a command; whatever is wrong with the input is one line and exit code 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (ValueError, OSError) as error:
+        click.echo(f"tfembed: {_one_line(error)}", err=True)
+        sys.exit(2)
+    except Exception as error:  # noqa: BLE001 - a traceback helps nobody at the command line
+        if os.environ.get("TFEMBED_DEBUG"):
+            raise
+        click.echo(f"tfembed: {type(error).__name__}: {_one_line(error)} (TFEMBED_DEBUG=1 shows where)", err=True)
+        sys.exit(1)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

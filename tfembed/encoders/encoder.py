@@ -1,0 +1,258 @@
+"""Encoder: raw texts or images in, embeddings out, with blocks that can be unfrozen and a cut between them."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfembed.encoders.parts import ModelParts, ModuleParts, Parts, runs
+from tfembed.encoders.pooling import pool
+from tfembed.encoders.preprocessing import mask_name, trim_padding
+from tfembed.encoders.spec import EncoderSpec
+from tfembed.saved_model.blocks import Block
+from tfembed.saved_model.graph import CutError
+from tfembed.saved_model.layer import HubLayer
+
+# What the inputs of a module are called at cut 0 if it takes one tensor, and the padding mask behind it.
+INPUTS, MASK = "inputs", "mask"
+
+
+@keras.saving.register_keras_serializable(package="tfembed")
+class Encoder(keras.layers.Layer):
+    """A pretrained embedding as a Keras layer. `load_encoder` makes one; it is frozen at first.
+
+    Frozen blocks run in inference mode whatever `training` says. Compile a model again after `unfreeze`.
+
+    Args:
+        spec: What is known of it.
+        body: A HubLayer, or a functional Keras model.
+        preprocessing: A layer from raw examples to what the body takes; None if the body takes them as they are.
+        dim: The length of an embedding; found out if None.
+        **layer_options: Options of `keras.layers.Layer`.
+
+    Example:
+        >>> from tfembed import load_encoder
+        >>> encoder = load_encoder("glyphs")
+        >>> encoder(np.zeros([2, 8, 8], "uint8")).shape.as_list() == [2, encoder.dim]
+        True
+    """
+
+    def __init__(
+        self,
+        spec: EncoderSpec | dict[str, Any],
+        body: keras.layers.Layer,
+        preprocessing: keras.layers.Layer | None = None,
+        dim: int | None = None,
+        **layer_options: Any,
+    ) -> None:
+        super().__init__(**{"dtype": "float32", "name": "encoder"} | layer_options)
+        self.supports_jit = False  # texts and encoded images cannot be compiled
+        self._convert_input_args = False
+        self.spec = EncoderSpec(**spec) if isinstance(spec, dict) else spec
+        self.body, self.preprocessing = body, preprocessing
+        self._parts: Parts | None = None
+        self._dim = dim
+        # In a namespace, which hides the functions from TensorFlow: an export would take them along.
+        self._traced = SimpleNamespace(by_cut={})
+        self.built = True
+
+    def __dir__(self) -> list[str]:
+        # Keras reads every attribute here in search of layers to save; these take long and hold none.
+        return [name for name in super().__dir__() if name not in ("parts", "blocks", "dim", "num_frozen")]
+
+    @property
+    def parts(self) -> Parts:
+        """The body in parts."""
+        if self._parts is None:
+            hub = isinstance(self.body, HubLayer)
+            with tf.init_scope(), tf.name_scope(""):  # also where a model that was just read is being traced
+                self._parts = ModuleParts(self.body, self.spec.output) if hub else ModelParts(self.body)
+        return self._parts
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Blocks from input to output; each variable of the body is in exactly one."""
+        return self.parts.blocks
+
+    @property
+    def dim(self) -> int:
+        """The length of an embedding."""
+        if self._dim is None:
+            texts = self.spec.kind == "text"
+            sample = tf.constant(["a"]) if texts else tf.zeros([1, *(self.spec.image_size or (8, 8)), 3], tf.uint8)
+            self._dim = int(self(sample).shape[-1])
+        return self._dim
+
+    @property
+    def num_frozen(self) -> int:
+        """How many blocks are frozen from the input end on: where the encoder can be cut."""
+        flags = self._flags()
+        return flags.index(True) if True in flags else len(flags)
+
+    def unfreeze(self, selector: Any) -> None:
+        """Choose what trains, and freeze the rest; compile the model again after it.
+
+        Args:
+            selector: A number of top blocks; names of blocks; "biases", "norms", or a regular expression to search for
+                in variable names; True for everything, False or 0 for nothing.
+
+        Raises:
+            ValueError: If the selector names what the encoder does not have; the message lists what it has.
+        """
+        self.trainable = bool(selector)
+        if selector:
+            self.parts.set_trained(selector)
+
+    def prepare(self, examples: Any) -> dict[str, Any]:
+        """What the body takes, made of a batch of raw examples: tokens without needless padding, or pixels."""
+        prepared = examples if self.preprocessing is None else self.preprocessing(examples)
+        return trim_padding(prepared) if isinstance(prepared, dict) else {INPUTS: prepared}
+
+    def run(self, features: dict[str, Any], start: int, stop: int, training: bool = False) -> Any:
+        """Run the blocks between two cuts.
+
+        Args:
+            features: What crosses the first cut: what `prepare` gives for 0, else what `run` gave.
+            start: The first cut.
+            stop: The second one.
+            training: Whether blocks that train run in training mode.
+
+        Returns:
+            What crosses the second cut, as a dictionary of tensors; embeddings `(n, dim)` for the last one.
+
+        Raises:
+            CutError: If the body cannot be cut there.
+        """
+        name = mask_name(features) if start == 0 else MASK
+        mask = features.get(name) if name else None
+        value: Any = self._given(features, start)
+        flags = [training and trains for trains in self._flags()[:stop]]
+        if start == 0 and stop == len(self.blocks) and (True not in flags or isinstance(self.body, HubLayer)):
+            value = self.body(value, training=training)
+        else:
+            for first, last, trains in runs(flags, start):
+                value = self.parts.segment(first, last, trains)(value)
+        if stop == len(self.blocks):
+            return pool(value, mask, self.spec)
+        return value if mask is None else value | {MASK: mask}
+
+    def _given(self, features: dict[str, Any], start: int) -> Any:
+        if start == 0:
+            return features[INPUTS] if set(features) == {INPUTS} else features
+        return {name: value for name, value in features.items() if name != MASK}
+
+    def cut(self, num_frozen: int) -> tuple[Callable[[Any], dict[str, Any]], "Suffix"]:
+        """Cut the encoder at its freeze boundary.
+
+        Args:
+            num_frozen: Number of frozen blocks from the input end.
+
+        Returns:
+            A function from raw examples to what crosses the cut, one row per example, and a layer from there to the
+            embedding: `suffix(prefix(x))` equals `encoder(x)`.
+
+        Raises:
+            CutError: If the encoder cannot be cut there.
+            ValueError: If there is no such cut.
+        """
+        if not 0 <= num_frozen <= len(self.blocks):
+            raise ValueError(f"There is no cut {num_frozen}: the encoder has {len(self.blocks)} blocks.")
+        if num_frozen < len(self.blocks):
+            self.parts.segment(num_frozen, len(self.blocks), False)
+
+        def prefix(examples: Any) -> dict[str, Any]:
+            return self.frozen_part(self.prepare(as_batch(examples)), num_frozen)
+
+        return prefix, Suffix(self, num_frozen)
+
+    def frozen_part(self, prepared: dict[str, Any], num_frozen: int) -> dict[str, Any]:
+        """What crosses a cut, made of prepared examples; behind the last block, the embedding."""
+        if num_frozen == 0:
+            return prepared
+        value = self.run(prepared, 0, num_frozen)
+        return value if isinstance(value, dict) else {INPUTS: value}
+
+    def traced(self, num_frozen: int, padded: bool) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        """`frozen_part` as one graph for batches of every size and, where there is padding, of every length."""
+
+        def call(prepared: dict[str, Any]) -> dict[str, Any]:
+            key = (num_frozen, tuple(sorted(prepared)), *(v.shape[1 + padded :] for v in prepared.values()))
+            if key not in self._traced.by_cut:
+                free = 2 if padded else 1
+                specs = {n: tf.TensorSpec([None] * min(free, v.shape.rank) + v.shape[free:], v.dtype) for n, v in prepared.items()}
+                part = tf.function(lambda given: self.frozen_part(given, num_frozen), autograph=False)
+                self._traced.by_cut[key] = part.get_concrete_function(specs)
+            return self._traced.by_cut[key](prepared)
+
+        return call
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Embed a batch: texts as a list or array; images as uint8 arrays or encoded bytes."""
+        return super().__call__(as_batch(inputs), *args, **kwargs)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Embed a batch of raw examples, float32 `(n, dim)`."""
+        return self.run(self.prepare(inputs), 0, len(self.blocks), bool(training))
+
+    def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
+        """A batch of embeddings."""
+        return keras.KerasTensor((inputs.shape[0], self.dim), dtype="float32")
+
+    def _flags(self) -> list[bool]:
+        """For each block, whether it trains."""
+        return [self.trainable and any(variable.trainable for variable in block.variables) for block in self.blocks]
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, body and preprocessing as configs of their own."""
+        serialize = keras.saving.serialize_keras_object
+        return super().get_config() | {
+            "spec": asdict(self.spec),
+            "body": serialize(self.body),
+            "dim": self.dim,
+            "preprocessing": None if self.preprocessing is None else serialize(self.preprocessing),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Encoder":
+        """Make the encoder of a config."""
+        deserialize = keras.saving.deserialize_keras_object
+        config = dict(config)
+        config["body"] = deserialize(config["body"])
+        config["preprocessing"] = config["preprocessing"] and deserialize(config["preprocessing"])
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="tfembed")
+class Suffix(keras.layers.Layer):
+    """The part of an encoder behind a cut: features in, embeddings out. Its weights are the encoder's own."""
+
+    def __init__(self, encoder: Encoder, start: int, **layer_options: Any) -> None:
+        super().__init__(**{"dtype": "float32"} | layer_options)
+        self.supports_jit = False
+        self._convert_input_args = False
+        self.encoder, self.start = encoder, start
+        self.built = True
+
+    def call(self, features: dict[str, Any], training: bool = False) -> Any:
+        """Embed what crossed the cut, float32 `(n, dim)`."""
+        if self.start == len(self.encoder.blocks):
+            return features[INPUTS]
+        return self.encoder.run(features, self.start, len(self.encoder.blocks), bool(training))
+
+    def compute_output_spec(self, features: dict[str, Any], training: bool = False) -> Any:
+        """A batch of embeddings."""
+        return keras.KerasTensor((None, self.encoder.dim), dtype="float32")
+
+
+def as_batch(examples: Any) -> Any:
+    """Examples as a tensor: texts and encoded images become strings, whatever they came in; Keras tensors pass."""
+    if isinstance(examples, keras.KerasTensor) or tf.is_tensor(examples):
+        return examples
+    kind = getattr(getattr(examples, "dtype", None), "kind", None)
+    return tf.constant(examples.tolist()) if kind in ("U", "O", "S", "T") else tf.convert_to_tensor(examples)
+
+
+__all__ = ["INPUTS", "MASK", "CutError", "Encoder", "Suffix", "as_batch"]

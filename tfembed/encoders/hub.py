@@ -1,0 +1,67 @@
+"""Encoders that are SavedModels: from TF Hub, from Kaggle, from a folder or an archive."""
+
+from dataclasses import replace
+from typing import Any
+
+import tensorflow as tf
+
+from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.preprocessing import ImagePreprocessing, mask_name
+from tfembed.encoders.spec import EncoderSpec
+from tfembed.saved_model.layer import HubLayer
+
+_DEFAULT_SIZE = (224, 224)
+
+
+def load(handle: str, spec: EncoderSpec | None, *, preprocessing: str | None, pooling: str | None) -> Encoder:
+    """Load a SavedModel as an encoder.
+
+    Args:
+        handle: A folder, an archive or a web address.
+        spec: What is known of it; found out from its inputs if None.
+        preprocessing: Handle of the text preprocessing that goes with it.
+        pooling: See EncoderSpec.
+
+    Raises:
+        ValueError: If the module takes neither texts nor images, or lacks its preprocessing.
+    """
+    body = HubLayer(handle)
+    inputs = body.input_specs
+    found = _describe(handle, inputs, spec)
+    found = replace(found, pooling=pooling or found.pooling, preprocessing=preprocessing or found.preprocessing)
+    if isinstance(inputs, dict) and len(inputs) > 1:
+        if found.preprocessing is None:
+            raise ValueError(
+                f"Module {handle!r} takes {sorted(inputs)}: it needs its preprocessing module too. Pass "
+                "preprocessing=..., the handle that its documentation names."
+            )
+        if found.output is None:
+            output = "sequence_output" if found.pooling else "pooled_output"
+            found = replace(found, output=output)
+        return Encoder(found, body, HubLayer(found.preprocessing))
+    if found.kind == "image":
+        size = found.image_size or _size_of(inputs) or _DEFAULT_SIZE
+        found = replace(found, image_size=size)
+        return Encoder(found, body, ImagePreprocessing(size, found.mean, found.scale))
+    return Encoder(found, body)
+
+
+def _describe(handle: str, inputs: Any, spec: EncoderSpec | None) -> EncoderSpec:
+    tensors = tf.nest.flatten(inputs)
+    is_text = mask_name(inputs) is not None or (len(tensors) == 1 and tensors[0].dtype == tf.string)
+    is_image = len(tensors) == 1 and tensors[0].dtype.is_floating and tensors[0].shape.rank == 4
+    if not is_text and not is_image:
+        raise ValueError(
+            f"Module {handle!r} takes {inputs}: expected texts (string), tokens with a mask, or images (float, "
+            "batch x height x width x 3). Wrap it in a SavedModel that does."
+        )
+    if spec is not None:
+        return spec
+    name = handle.rstrip("/").rsplit("/", 1)[-1]
+    return EncoderSpec(name=name, handle=handle, kind="text" if is_text else "image", source=handle)
+
+
+def _size_of(inputs: Any) -> tuple[int, int] | None:
+    """Height and width that a module fixes; None if it takes any."""
+    shape = tf.nest.flatten(inputs)[0].shape
+    return None if None in (shape[1], shape[2]) else (int(shape[1]), int(shape[2]))

@@ -1,0 +1,49 @@
+"""From a handle to an encoder: one function for every source."""
+
+import os
+from dataclasses import replace
+
+from tfembed.encoders import hub, keras_hub
+from tfembed.encoders.catalog import CATALOG
+from tfembed.encoders.encoder import Encoder
+from tfembed.resources import resource_path
+
+
+def load_encoder(
+    handle: str | os.PathLike[str], *, preprocessing: str | None = None, pooling: str | None = None
+) -> Encoder:
+    """Load a pretrained encoder, frozen.
+
+    Args:
+        handle: A name of the catalogue (`tfembed encoders` lists it), a SavedModel folder or `.tar.gz`, or an address
+            on tfhub.dev or Kaggle.
+        preprocessing: The handle of the preprocessing module, for text encoders that come as a pair.
+        pooling: `"mean"`, `"max"` or `"cls"` to make one vector of an encoder's token vectors.
+
+    Raises:
+        ValueError: If the handle is none of these, or names something that is no encoder.
+        ConnectionError: If it must be downloaded and cannot be.
+
+    Example:
+        >>> [block.name for block in load_encoder("glyphs").blocks][0]
+        'stem'
+    """
+    text = os.fspath(handle)
+    spec = CATALOG.get(text)
+    if spec is not None and spec.handle.startswith("keras_hub:"):
+        return _frozen(keras_hub.load(replace(spec, pooling=pooling or spec.pooling)))
+    target = spec.handle if spec else text
+    if target.startswith("resource:"):
+        target = str(resource_path(target.removeprefix("resource:")))
+    elif spec is None and "://" not in text and not os.path.exists(text):
+        raise ValueError(
+            f"{text!r} is no encoder. Pass a name of the catalogue ({', '.join(CATALOG)}), a folder or .tar.gz with "
+            "a SavedModel, or an address such as https://tfhub.dev/google/nnlm-en-dim128/2 or "
+            "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim128/1."
+        )
+    return _frozen(hub.load(target, spec, preprocessing=preprocessing, pooling=pooling))
+
+
+def _frozen(encoder: Encoder) -> Encoder:
+    encoder.unfreeze(False)
+    return encoder

@@ -1,0 +1,64 @@
+"""From what an encoder computes to one vector per example."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfembed.encoders.spec import EncoderSpec
+
+
+def pool(outputs: Any, mask: Any, spec: EncoderSpec) -> Any:
+    """Make embeddings of a module's outputs.
+
+    Args:
+        outputs: A tensor, or a dictionary that holds `spec.output`.
+        mask: 1 for tokens and 0 for padding, `(n, length)`; None if there is no padding.
+        spec: Says which output to take, how to pool it, and whether to normalise.
+
+    Returns:
+        float32 of shape `(n, dim)`.
+
+    Raises:
+        ValueError: If the outputs do not fit the spec.
+
+    Example:
+        >>> spec = EncoderSpec(name="toy", handle="toy", kind="text", pooling="mean")
+        >>> pool(tf.constant([[[1.0], [3.0], [9.0]]]), tf.constant([[1, 1, 0]]), spec).numpy().tolist()
+        [[2.0]]
+    """
+    tensor = _choose(outputs, spec)
+    if spec.pooling is not None:
+        tensor = _over_tokens(tensor, mask, spec)
+    elif len(tensor.shape) == 4:  # feature maps
+        tensor = tf.reduce_mean(tensor, axis=(1, 2))
+    if len(tensor.shape) != 2:
+        raise ValueError(
+            f"Encoder {spec.name!r} gives shape {tuple(tensor.shape)}: expected one vector per example. "
+            "Pass pooling='mean', 'max' or 'cls'."
+        )
+    tensor = tf.cast(tensor, tf.float32)
+    return tf.math.l2_normalize(tensor, axis=-1, epsilon=1e-12) if spec.normalize else tensor
+
+
+def _choose(outputs: Any, spec: EncoderSpec) -> Any:
+    if not isinstance(outputs, dict):
+        return outputs
+    if spec.output is None and len(outputs) == 1:
+        return next(iter(outputs.values()))
+    if spec.output not in outputs:
+        raise ValueError(f"Encoder {spec.name!r} has no output {spec.output!r}: choose one of {sorted(outputs)}.")
+    return outputs[spec.output]
+
+
+def _over_tokens(tensor: Any, mask: Any, spec: EncoderSpec) -> Any:
+    if len(tensor.shape) != 3:
+        raise ValueError(
+            f"Pooling {spec.pooling!r} needs one vector per token, shape (n, length, dim): encoder {spec.name!r} gives "
+            f"{tuple(tensor.shape)}. Pass pooling=None."
+        )
+    if spec.pooling == "cls":
+        return tensor[:, 0]
+    weights = tf.ones_like(tensor[..., :1]) if mask is None else tf.cast(mask, tensor.dtype)[..., tf.newaxis]
+    if spec.pooling == "max":
+        return tf.reduce_max(tf.where(weights > 0, tensor, tensor.dtype.min), axis=1)
+    return tf.reduce_sum(tensor * weights, axis=1) / tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)

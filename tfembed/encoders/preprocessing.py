@@ -1,0 +1,87 @@
+"""Preprocessing that becomes part of the graph: images of any form to pixels of one size, and padding cut to measure."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+# What text encoders call the mask that tells tokens from padding.
+MASK_NAMES = ("padding_mask", "input_mask", "attention_mask")
+
+
+def mask_name(inputs: Any) -> str | None:
+    """The name of the padding mask among an encoder's inputs; None if there is none."""
+    return next((name for name in MASK_NAMES if isinstance(inputs, dict) and name in inputs), None)
+
+
+def trim_padding(inputs: Any) -> Any:
+    """Cut a batch of tokens to its longest text, since most preprocessing pads to a fixed length.
+
+    Args:
+        inputs: What a text encoder takes; without a padding mask it is returned as it is.
+
+    Returns:
+        The same dictionary, with every `(batch, length)` tensor cut to `(batch, longest)`.
+    """
+    name = mask_name(inputs)
+    if name is None:
+        return inputs
+    mask = tf.cast(inputs[name], tf.int32)
+    longest = tf.maximum(1, tf.reduce_max(tf.reduce_sum(mask, axis=1)))
+    return {key: value[:, :longest] for key, value in inputs.items()}
+
+
+@keras.saving.register_keras_serializable(package="tfembed")
+class ImagePreprocessing(keras.layers.Layer):
+    """Bring images to the size and value range an encoder expects.
+
+    Args:
+        image_size: Height and width in pixels of what comes out.
+        mean: Subtracted from pixel values in [0, 1].
+        scale: Divides what remains.
+        **layer_options: Options of `keras.layers.Layer`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If bytes are no JPEG, PNG, GIF or BMP.
+
+    Example:
+        >>> layer = ImagePreprocessing((4, 4))
+        >>> layer(tf.fill([2, 8, 8], tf.constant(255, tf.uint8))).shape.as_list()
+        [2, 4, 4, 3]
+    """
+
+    def __init__(self, image_size: Any, mean: float = 0.0, scale: float = 1.0, **layer_options: Any) -> None:
+        super().__init__(**{"dtype": "float32", "trainable": False} | layer_options)
+        self.image_size = tuple(image_size)
+        self.mean, self.scale = mean, scale
+        self._convert_input_args = False  # Keras would cast bytes and pixels to floats
+
+    def call(self, images: Any) -> Any:
+        """Prepare images.
+
+        Args:
+            images: Encoded bytes, string `(n,)`, or uint8 pixels of shape `(n, height, width)` or
+                `(n, height, width, 1 or 3)`.
+
+        Returns:
+            float32 of shape `(n, *image_size, 3)`.
+        """
+        if images.dtype == tf.string:
+            pixels = tf.map_fn(self._decode, images, fn_output_signature=tf.TensorSpec((*self.image_size, 3)))
+        else:
+            pixels = images[..., tf.newaxis] if len(images.shape) == 3 else images
+            pixels = tf.image.resize(pixels, self.image_size)
+            pixels = tf.image.grayscale_to_rgb(pixels) if pixels.shape[-1] == 1 else pixels
+        return (pixels / 255.0 - self.mean) / self.scale
+
+    def _decode(self, encoded: Any) -> Any:
+        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        return tf.ensure_shape(tf.image.resize(image, self.image_size), (*self.image_size, 3))
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
+        """Shape of the pixels that come out."""
+        return (input_shape[0], *self.image_size, 3)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {"image_size": self.image_size, "mean": self.mean, "scale": self.scale}

@@ -1,0 +1,207 @@
+"""Heads: what is put on an embedding. A head is a value; `build_head` makes Keras layers of it, `solve_linear` solves it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+NORMALIZATIONS = ("batch", "layer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A head, as `linear_head`, `mlp_head` and `cosine_head` make them.
+
+    Attributes:
+        kind: `"linear"`, `"mlp"` or `"cosine"`.
+        units: Sizes of the hidden layers.
+        activation: Of the hidden layers.
+        dropout: Share of the values dropped in front of the last layer, in [0, 1).
+        normalization: `"batch"`, `"layer"` or None, behind each hidden layer.
+        scale: Of cosines: logits are in [-scale, scale].
+    """
+
+    kind: str
+    units: tuple[int, ...] = ()
+    activation: str = "relu"
+    dropout: float = 0.0
+    normalization: str | None = None
+    scale: float = 16.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"Dropout {self.dropout} is no share: pass a number from 0 to below 1.")
+        if self.normalization not in (None, *NORMALIZATIONS):
+            raise ValueError(f"Unknown normalization {self.normalization!r}: pass one of {NORMALIZATIONS}, or None.")
+        if any(units < 1 for units in self.units):
+            raise ValueError(f"Hidden layers of {list(self.units)} units: each needs at least 1.")
+
+
+def linear_head(*, dropout: float = 0.0) -> Head:
+    """One dense layer. It can be solved to the optimum, which `train` does.
+
+    Example:
+        >>> linear_head().kind
+        'linear'
+    """
+    return Head(kind="linear", dropout=dropout)
+
+
+def mlp_head(
+    units: Sequence[int] = (128,), *, activation: str = "relu", dropout: float = 0.2, normalization: str | None = None
+) -> Head:
+    """Hidden layers in front of the dense one.
+
+    Example:
+        >>> mlp_head([64, 32]).units
+        (64, 32)
+    """
+    return Head(
+        kind="mlp", units=tuple(units), activation=activation, dropout=dropout, normalization=normalization
+    )
+
+
+def cosine_head(*, scale: float = 16.0) -> Head:
+    """Cosines to one learnt vector per class, times a scale (https://arxiv.org/abs/1904.04232).
+
+    Example:
+        >>> cosine_head(scale=10.0).scale
+        10.0
+    """
+    return Head(kind="cosine", scale=scale)
+
+
+@keras.saving.register_keras_serializable(package="tfembed")
+class Cosine(keras.layers.Layer):
+    """Cosines between its input and one learnt vector per unit, times a scale."""
+
+    def __init__(self, units: int, scale: float, **layer_options: Any) -> None:
+        super().__init__(**layer_options)
+        self.units, self.scale = units, scale
+
+    def build(self, input_shape: Any) -> None:
+        """Make the vectors, `(dim, units)`."""
+        self.kernel = self.add_weight(
+            shape=(input_shape[-1], self.units), name="kernel", initializer=_initializer(0)
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """Logits `(n, units)` of embeddings `(n, dim)`."""
+        return self.scale * keras.ops.matmul(
+            keras.ops.normalize(inputs, axis=-1), keras.ops.normalize(self.kernel, axis=0)
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {"units": self.units, "scale": self.scale}
+
+
+def build_head(head: Head, dim: int, num_outputs: int) -> keras.Sequential:
+    """Make the layers of a head.
+
+    Args:
+        head: What to make.
+        dim: Length of the embeddings.
+        num_outputs: Number of classes, or of target values.
+
+    Returns:
+        A Keras layer from embeddings `(n, dim)` to logits `(n, num_outputs)`.
+    """
+    layers: list[Any] = [keras.Input((dim,))]
+    for i, units in enumerate(head.units):
+        layers.append(keras.layers.Dense(units, kernel_initializer=_initializer(i)))
+        if head.normalization == "batch":
+            layers.append(keras.layers.BatchNormalization())
+        if head.normalization == "layer":
+            layers.append(keras.layers.LayerNormalization())
+        layers.append(keras.layers.Activation(head.activation))
+    if head.dropout:
+        layers.append(keras.layers.Dropout(head.dropout))
+    if head.kind == "cosine":
+        layers.append(Cosine(num_outputs, head.scale, name="logits"))
+    else:
+        layers.append(keras.layers.Dense(num_outputs, kernel_initializer=_initializer(len(head.units)), name="logits"))
+    return keras.Sequential(layers, name="head")
+
+
+def _initializer(seed: int) -> Any:
+    # A head begins the same way every time, so that the seed of `train` settles the whole result.
+    return keras.initializers.GlorotUniform(seed=seed)
+
+
+def is_linear(head: keras.Sequential) -> bool:
+    """Whether a head is one dense layer, so that it can be solved."""
+    weighted = [layer for layer in head.layers if layer.weights]
+    return len(weighted) == 1 and isinstance(weighted[0], keras.layers.Dense)
+
+
+def solve_linear(embeddings: np.ndarray, labels: np.ndarray, *, task: str, seed: int, balanced: bool) -> tuple[Any, Any]:
+    """Solve a linear head to its optimum, with the regularisation chosen by cross-validation over the examples.
+
+    Multinomial logistic regression for classes, one logistic regression per label for several labels, ridge regression
+    for targets (scikit-learn). Embeddings are scaled to a mean length of 1 first, so that one grid serves them all.
+
+    Args:
+        embeddings: `(n, dim)`.
+        labels: As in `Split.labels`; each class must be there.
+        task: As in `Dataset.task`.
+        seed: Of the folds.
+        balanced: Whether every class counts the same, however many examples it has.
+
+    Returns:
+        Kernel `(dim, num_outputs)` and bias `(num_outputs,)`, float32.
+
+    Example:
+        >>> kernel, bias = solve_linear(
+        ...     np.eye(4, dtype="float32"), np.array([0, 0, 1, 1]), task="classification", seed=0, balanced=False
+        ... )
+        >>> kernel.shape, bias.shape
+        ((4, 2), (2,))
+    """
+    scale = float(np.sqrt(np.mean(np.sum(np.square(embeddings, dtype=np.float64), axis=1)))) or 1.0
+    scaled = embeddings.astype(np.float64) / scale
+    if task == "regression":
+        kernel, bias = _solve_ridge(scaled, labels)
+    elif task == "multi_label":
+        pairs = [_solve_classes(scaled, labels[:, i].astype(int), seed, balanced) for i in range(labels.shape[1])]
+        kernel = np.stack([kernel[:, 1] - kernel[:, 0] for kernel, _ in pairs], axis=1)
+        bias = np.array([bias[1] - bias[0] for _, bias in pairs])
+    else:
+        kernel, bias = _solve_classes(scaled, labels, seed, balanced)
+    return (kernel / scale).astype("float32"), bias.astype("float32")
+
+
+# Inverse strengths of the L2 penalty; small sets of normalised embeddings want weak penalties.
+_GRID = (0.1, 1.0, 10.0, 100.0)
+
+
+def _solve_classes(x: np.ndarray, y: np.ndarray, seed: int, balanced: bool) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+    from threadpoolctl import threadpool_limits
+
+    counts = np.bincount(y, minlength=2)
+    if counts.min() == 0 and len(counts) == 2:  # a label that all or none of the examples have
+        return np.zeros((x.shape[1], 2)), np.log((counts + 0.5) / (counts.sum() + 1))
+    if counts.min() == 0:
+        raise ValueError(f"Class {int(counts.argmin())} has no training example: give it at least one.")
+    plain = LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced" if balanced else None)
+    folds = min(5, int(counts.min()))
+    with threadpool_limits(1):  # the products are small: threads cost more than they give, much more on a busy machine
+        if folds > 1:
+            split = StratifiedKFold(folds, shuffle=True, random_state=seed)
+            model = GridSearchCV(plain, {"C": _GRID}, cv=split, scoring="neg_log_loss").fit(x, y).best_estimator_
+        else:
+            model = plain.fit(x, y)
+    if len(counts) == 2:  # one row of coefficients: those of the second class against the first
+        return np.concatenate([-model.coef_, model.coef_]).T / 2, np.concatenate([-model.intercept_, model.intercept_]) / 2
+    return model.coef_.T, model.intercept_
+
+
+def _solve_ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.linear_model import RidgeCV
+
+    model = RidgeCV(alphas=np.logspace(-4, 3, 15)).fit(x, y)
+    return model.coef_.reshape(-1, 1), np.atleast_1d(model.intercept_)

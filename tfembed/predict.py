@@ -1,0 +1,151 @@
+"""What a trained model says of examples, and how well it does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfembed.builders import Probabilities
+from tfembed.data import Split
+from tfembed.data.examples import as_examples
+from tfembed.encoders.encoder import INPUTS, Encoder
+from tfembed.features import FeatureCache, encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelParts:
+    """The three layers of a model that a builder made."""
+
+    encoder: Encoder
+    head: keras.Sequential
+    last: keras.layers.Layer
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of their indices; none for regressions."""
+        return self.last.class_names if isinstance(self.last, Probabilities) else ()
+
+    @property
+    def task(self) -> str:
+        """As in `Dataset.task`."""
+        if not isinstance(self.last, Probabilities):
+            return "regression"
+        return "multi_label" if self.last.multi_label else "classification"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Predictions:
+    """What a model says of n examples.
+
+    Attributes:
+        labels: The likeliest class of each; for several labels all those of at least 0.5; none for regressions.
+        probabilities: float32 `(n, num_classes)`; for regressions the values `(n, 1)`.
+        logits: What the probabilities were made of.
+    """
+
+    labels: tuple[Any, ...]
+    probabilities: np.ndarray
+    logits: np.ndarray
+
+
+def parts_of(model: keras.Model) -> ModelParts:
+    """Take a model apart that a builder made.
+
+    Raises:
+        ValueError: If no builder made it.
+    """
+    layers = model.layers
+    if len(layers) < 4 or not isinstance(layers[-3], Encoder) or not isinstance(layers[-2], keras.Sequential):
+        raise ValueError(
+            f"Model {model.name!r} has layers {[layer.name for layer in layers]}: expected an encoder, a head, and "
+            "probabilities or values. Make it with build_text_classifier or one of its kin."
+        )
+    return ModelParts(encoder=layers[-3], head=layers[-2], last=layers[-1])
+
+
+def predict(model: keras.Model, examples: Sequence[Any] | np.ndarray, *, cache: FeatureCache | None = None) -> Predictions:
+    """Predict; texts are batched by length.
+
+    Args:
+        model: From one of the builders.
+        examples: Texts; or images as paths, encoded bytes, or uint8 pixels.
+        cache: Where embeddings are kept.
+
+    Raises:
+        ValueError: If the examples are not what the model takes.
+
+    Example:
+        >>> import tfembed as te
+        >>> model = te.build_image_classifier(te.load_encoder("glyphs"), ["a", "b"])
+        >>> predict(model, np.zeros([1, 8, 8], "uint8")).probabilities.shape
+        (1, 2)
+    """
+    parts = parts_of(model)
+    kind, checked = as_examples(examples, lambda i: f"examples[{i}]")
+    if kind != parts.encoder.spec.kind:
+        raise ValueError(f"The examples are {kind}s: expected {parts.encoder.spec.kind}s, which the model takes.")
+    last_cut = len(parts.encoder.blocks)
+    get = encode if cache is None else cache.get
+    embeddings = get(parts.encoder, checked, last_cut).batch(np.arange(len(checked)))[INPUTS]
+    logits = parts.head(embeddings, training=False)
+    probabilities = np.asarray(parts.last(logits))
+    return Predictions(labels=_labels(probabilities, parts), probabilities=probabilities, logits=np.asarray(logits))
+
+
+def _labels(probabilities: np.ndarray, parts: ModelParts) -> tuple[Any, ...]:
+    names = parts.class_names
+    if parts.task == "regression":
+        return ()
+    if parts.task == "multi_label":
+        return tuple(tuple(names[i] for i in np.flatnonzero(row >= 0.5)) for row in probabilities)
+    return tuple(names[i] for i in probabilities.argmax(axis=1))
+
+
+def evaluate(model: keras.Model, split: Split, *, cache: FeatureCache | None = None) -> dict[str, float]:
+    """Measure a model on one part of a data set.
+
+    Args:
+        model: From one of the builders.
+        split: Examples with labels.
+        cache: Where embeddings are kept.
+
+    Returns:
+        `accuracy`, `macro_f1` and `loss` (cross-entropy) for classes; `accuracy` (all labels of an example right),
+        `micro_f1` and `loss` for several labels; `mean_absolute_error`, `root_mean_squared_error` and `r2` for targets.
+
+    Raises:
+        ValueError: If the split is empty.
+
+    Example:
+        >>> import tfembed as te
+        >>> model = te.build_image_classifier(te.load_encoder("glyphs"), ["a", "b"])
+        >>> split = te.Split(examples=np.zeros([2, 8, 8], "uint8"), labels=np.array([0, 1]))
+        >>> evaluate(model, split)["accuracy"]
+        0.5
+    """
+    from sklearn import metrics
+
+    if not len(split):
+        raise ValueError("The split is empty: there is nothing to measure. Make the data set with a share for it.")
+    task, predicted = parts_of(model).task, predict(model, split.examples, cache=cache).probabilities
+    if task == "regression":
+        values = predicted[:, 0]
+        return {
+            "mean_absolute_error": float(metrics.mean_absolute_error(split.labels, values)),
+            "root_mean_squared_error": float(metrics.root_mean_squared_error(split.labels, values)),
+            "r2": float(metrics.r2_score(split.labels, values)) if len(split) > 1 else float("nan"),
+        }
+    if task == "multi_label":
+        chosen = (predicted >= 0.5).astype(int)
+        clipped = np.clip(predicted, 1e-7, 1 - 1e-7)
+        entropy = -np.where(split.labels > 0, np.log(clipped), np.log1p(-clipped))
+        f1 = metrics.f1_score(split.labels, chosen, average="micro", zero_division=0)
+        accuracy = (chosen == split.labels).all(axis=1).mean()
+        return {"accuracy": float(accuracy), "micro_f1": float(f1), "loss": float(entropy.mean())}
+    chosen = predicted.argmax(axis=1)
+    likelihood = np.clip(predicted[np.arange(len(split)), split.labels], 1e-7, 1.0)
+    f1 = metrics.f1_score(split.labels, chosen, average="macro", zero_division=0)
+    accuracy = (chosen == split.labels).mean()
+    return {"accuracy": float(accuracy), "macro_f1": float(f1), "loss": float(-np.log(likelihood).mean())}

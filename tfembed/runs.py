@@ -1,0 +1,65 @@
+"""A run on disk: a folder with the trained model and what it came to."""
+
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfembed.train import Result
+
+_MODEL, _RECORD = "model.keras", "run.json"
+
+
+def save_run(folder: str | os.PathLike[str], model: keras.Model, result: Result, record: dict[str, Any]) -> Path:
+    """Write a run; it is visible only when it is whole.
+
+    Args:
+        folder: A folder that does not exist yet.
+        model: The trained model.
+        result: What training came to; its strategy and metrics are written down.
+        record: What else is worth knowing, as JSON values: data, encoder.
+
+    Raises:
+        ValueError: If the folder exists.
+    """
+    target = Path(folder)
+    check_free(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    aside.mkdir()
+    try:
+        model.save(aside / _MODEL)
+        (aside / _RECORD).write_text(json.dumps(record | {"result": result.to_dict()}, indent=1), encoding="utf-8")
+        os.rename(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+def check_free(folder: Path) -> None:
+    """Check that a run may be written there, before the work and not after it.
+
+    Raises:
+        ValueError: If the folder exists.
+    """
+    if folder.exists():
+        raise ValueError(f"{folder} exists already: pass another folder, or remove it first.")
+
+
+def load_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any]]:
+    """Read a run that `save_run` wrote: the model, and the record with the result in it.
+
+    Raises:
+        ValueError: If the folder is no run.
+    """
+    path = Path(folder)
+    if not (path / _MODEL).is_file() or not (path / _RECORD).is_file():
+        raise ValueError(f"{path} is no run: expected {_MODEL} and {_RECORD} in it, as `tfembed train --out` writes them.")
+    import keras_hub  # noqa: F401 - registers its layers
+
+    record = json.loads((path / _RECORD).read_text(encoding="utf-8"))
+    return keras.models.load_model(path / _MODEL), record

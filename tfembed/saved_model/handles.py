@@ -1,0 +1,140 @@
+"""Handles: from what a user writes to the local folder of a SavedModel.
+
+The only importer of tensorflow_hub, which knows how tfhub.dev and Kaggle serve modules and keeps its own cache. It is
+imported for web addresses alone: a folder needs none of it, and its import costs the better part of a second.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tarfile
+import tempfile
+import uuid
+import warnings
+import zlib
+from pathlib import Path
+from urllib.error import URLError
+
+import tensorflow as tf
+
+GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
+ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
+_EXPECTED = (
+    "a folder with saved_model.pb, a .tar.gz of one, or an address such as https://tfhub.dev/google/nnlm-en-dim128/2 "
+    "or https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim128/1"
+)
+
+
+def resolve(handle: str | os.PathLike[str]) -> str:
+    """Find the local folder that a handle stands for; download or unpack it where needed.
+
+    Downloads and unpacked archives are kept in the folder named by the environment variable TFHUB_CACHE_DIR, or else in
+    `tfhub_modules` among the system's temporary files, as tensorflow_hub does.
+
+    Args:
+        handle: A folder, a `.tar.gz` / `.tgz` / `.tar` file, or the web address of a module.
+
+    Returns:
+        The folder, which holds saved_model.pb or saved_model.pbtxt.
+
+    Raises:
+        ValueError: If the handle is none of these, or what it names holds no SavedModel.
+        ConnectionError: If a web address cannot be fetched.
+
+    Example:
+        >>> resolve("no/such/module")
+        Traceback (most recent call last):
+        ValueError: Handle 'no/such/module' does not exist. Expected ...
+    """
+    if not isinstance(handle, str | os.PathLike):
+        raise ValueError(f"Expected a string, got {handle!r} as handle. Pass {_EXPECTED}, or a callable.")
+    text = os.fspath(handle)
+    if "://" in text:
+        return _checked(_fetch(text), text)
+    if os.path.isfile(text) and text.endswith(ARCHIVE_SUFFIXES):
+        return unpack(Path(text))
+    if not os.path.exists(text):
+        raise ValueError(f"Handle {text!r} does not exist. Expected {_EXPECTED}.")
+    return _checked(text, text)
+
+
+def local_folder(handle: str) -> str | None:
+    """The folder of a handle that is on this machine already; None if it would have to be fetched or is not there.
+
+    Reading a model file must not reach out to the network, so that is what it asks first.
+    """
+    if "://" in handle:
+        cached = os.path.join(cache_folder(), hashlib.sha1(handle.encode()).hexdigest())  # tensorflow_hub's own name
+        return cached if graph_file(cached) else None
+    try:
+        return resolve(handle)
+    except ValueError:
+        return None
+
+
+def cache_folder() -> str:
+    """Where downloaded and unpacked modules are kept."""
+    return os.environ.get("TFHUB_CACHE_DIR") or os.path.join(tempfile.gettempdir(), "tfhub_modules")
+
+
+def graph_file(folder: str) -> str | None:
+    """The file of a SavedModel folder that holds its graph, or None where there is none."""
+    paths = (os.path.join(folder, name) for name in GRAPH_FILES)
+    return next((path for path in paths if tf.io.gfile.exists(path)), None)
+
+
+def unpack(archive: Path) -> str:
+    """Unpack a module's tar file into the cache, once per content, and return the SavedModel folder in it.
+
+    Members that would land outside of the folder, links out of it and device files are refused.
+
+    Raises:
+        ValueError: If the file is no readable tar archive, is not safe to unpack, or holds no SavedModel.
+    """
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    target = Path(cache_folder(), digest)
+    if not target.is_dir():
+        scratch = target.with_name(f"{digest}.{uuid.uuid4().hex}.tmp")
+        scratch.mkdir(parents=True)
+        try:
+            with tarfile.open(archive) as tar:
+                tar.extractall(scratch, filter="data")
+            with contextlib.suppress(OSError):  # another process may have put the same content there meanwhile
+                scratch.rename(target)
+        except (tarfile.TarError, EOFError, zlib.error) as error:
+            raise ValueError(
+                f"Cannot unpack {str(archive)!r}: {error}. Expected a complete tar archive of a SavedModel folder, "
+                "without links or paths that lead out of it. Fetch it again."
+            ) from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    inside = [target, *sorted(path for path in target.iterdir() if path.is_dir())]
+    found = next((path for path in inside if graph_file(str(path))), target)
+    return _checked(str(found), str(archive))
+
+
+def _checked(folder: str, handle: str) -> str:
+    if graph_file(folder):
+        return folder
+    raise ValueError(
+        f"Trying to load a model of incompatible/unknown type: {handle!r} holds neither {' nor '.join(GRAPH_FILES)}. "
+        f"Expected {_EXPECTED}."
+    )
+
+
+def _fetch(address: str) -> str:
+    with warnings.catch_warnings():
+        # setuptools says so of pkg_resources, which tensorflow_hub 0.16.1 imports for a version check.
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
+        import tensorflow_hub
+    try:
+        return tensorflow_hub.resolve(address)
+    except (URLError, TimeoutError) as error:
+        raise ConnectionError(
+            f"Cannot fetch handle {address!r}: {error}. Expected an address that this machine can reach. Fetch it on "
+            "one that can and pass the folder, or set TFHUB_CACHE_DIR to a cache that has it."
+        ) from error
+    except OSError as error:
+        raise ValueError(f"Cannot read handle {address!r}: {error}. Expected {_EXPECTED}.") from error

@@ -1,0 +1,176 @@
+"""Load what a handle names: a SavedModel, a TF1 Hub module, or any callable."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from tfembed.saved_model.handles import graph_file, resolve
+
+TF1_HUB_MARKER = "tfhub_module.pb"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """A loaded module.
+
+    Attributes:
+        loaded: What `tf.saved_model.load` returned, or the callable itself.
+        folder: Where it was loaded from; None for a callable.
+        is_tf1_hub: Whether it is in the format of TF1 Hub: signatures only, never trained.
+        created: Its variables in the order in which the loader created them.
+    """
+
+    loaded: Any
+    folder: str | None = None
+    is_tf1_hub: bool = False
+    created: tuple[tf.Variable, ...] = ()
+
+    @property
+    def variables(self) -> list[Any]:
+        """The variables that the module lists, the trainable ones first, each once."""
+        listed = [*getattr(self.loaded, "trainable_variables", ()), *getattr(self.loaded, "variables", ())]
+        return list({id(variable): variable for variable in listed}.values())
+
+    @property
+    def trainable_ids(self) -> set[int]:
+        """The `id` of each variable that may train at all."""
+        return {id(variable) for variable in getattr(self.loaded, "trainable_variables", ())}
+
+    @property
+    def regularization_losses(self) -> list[Callable[[], tf.Tensor]]:
+        """Callables without arguments, each returning a scalar loss.
+
+        Raises:
+            ValueError: If the module lists anything else under that name.
+        """
+        losses = list(getattr(self.loaded, "regularization_losses", ()))
+        for loss in losses:
+            if not callable(loss):
+                raise ValueError(
+                    f"The module's regularization_losses hold {loss!r}. Expected callables without arguments that "
+                    "return a scalar loss; wrap the value in a tf.function."
+                )
+        return losses
+
+
+def load(
+    handle: Any,
+    *,
+    tags: Sequence[str] | None = None,
+    options: tf.saved_model.LoadOptions | None = None,
+) -> Module:
+    """Load the module that a handle names, or take a callable as it is.
+
+    Args:
+        handle: Whatever `resolve` takes, or a callable.
+        tags: Which graph of a SavedModel with several; TF1 Hub modules have one without tags, which is the default.
+        options: Options of `tf.saved_model.load`.
+
+    Raises:
+        ValueError: If the handle is neither, if no graph has these tags, or if a callable comes with tags or options.
+
+    Example:
+        >>> load(tf.math.square).loaded(3.0).numpy().item()
+        9.0
+    """
+    if not callable(handle):
+        return load_folder(resolve(handle), tags=tags, options=options)
+    for name, value in {"tags": tags, "load_options": options}.items():
+        if value is not None:
+            raise ValueError(
+                f"Got {name}={value!r} with a callable as handle, which is mutually exclusive: they say how to load a "
+                f"SavedModel. Leave out {name}, or pass a path or an address."
+            )
+    return Module(loaded=handle)
+
+
+def load_folder(
+    folder: str,
+    *,
+    tags: Sequence[str] | None = None,
+    options: tf.saved_model.LoadOptions | None = None,
+    reuse: Mapping[int, tf.Variable] | None = None,
+) -> Module:
+    """Load a SavedModel folder.
+
+    Args:
+        folder: A folder with saved_model.pb.
+        tags: As for `load`.
+        options: As for `load`.
+        reuse: Variables to build the module on, by their place in the order of creation, instead of new ones. Their
+            values are overwritten by those of the SavedModel.
+
+    Raises:
+        ValueError: If no graph has these tags, or a reused variable does not fit.
+    """
+    is_tf1_hub = os.path.exists(os.path.join(folder, TF1_HUB_MARKER))
+    _check_tags(folder, tags)
+    if tags is None and is_tf1_hub:
+        tags = []
+    load_once = partial(_load_once, folder, tags=tags, options=options, reuse=reuse or {})
+    try:
+        loaded, created = load_once()
+    except (RuntimeError, FileNotFoundError, tf.errors.NotFoundError) as error:
+        if "Op type not registered" not in str(error):
+            raise
+        # Only now: its import takes a second, and most modules have no text ops.
+        import tensorflow_text  # noqa: F401  registers its ops
+
+        loaded, created = load_once()
+    return Module(loaded=loaded, folder=folder, is_tf1_hub=is_tf1_hub, created=tuple(created))
+
+
+def fingerprint(folder: str) -> str:
+    """The sha256 of a SavedModel's graph file: equal for equal code and variables, whatever their values."""
+    path = graph_file(folder)
+    if path is None:
+        raise ValueError(f"No SavedModel in {folder!r}. Expected a folder with saved_model.pb.")
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _load_once(
+    folder: str,
+    *,
+    tags: Sequence[str] | None,
+    options: tf.saved_model.LoadOptions | None,
+    reuse: Mapping[int, tf.Variable],
+) -> tuple[Any, list[tf.Variable]]:
+    """Load, noting each variable as the loader creates it, and handing out the given ones in place of new ones."""
+    created: list[tf.Variable] = []
+
+    def create(next_creator: Callable[..., tf.Variable], **wanted: Any) -> tf.Variable:
+        variable = reuse.get(len(created))
+        if variable is None:
+            variable = next_creator(**wanted)
+        elif variable.dtype != wanted["dtype"] or not variable.shape.is_compatible_with(wanted["shape"]):
+            raise ValueError(
+                f"The stored module's variable {wanted['name']!r} has shape {tf.TensorShape(wanted['shape'])} and "
+                f"dtype {tf.as_dtype(wanted['dtype']).name}; expected {variable.shape} and {variable.dtype.name}. "
+                "The file was put together from different modules; save it again."
+            )
+        created.append(variable)
+        return variable
+
+    # Out of any graph and name scope: a layer that is being called may be what needs the module.
+    with tf.init_scope(), tf.name_scope(""), tf.variable_creator_scope(create):
+        return tf.saved_model.load(folder, tags=tags, options=options), created
+
+
+def _check_tags(folder: str, tags: Sequence[str] | None) -> None:
+    path = graph_file(folder)
+    if tags is None or path is None or path.endswith(".pbtxt"):
+        return
+    proto = saved_model_pb2.SavedModel.FromString(Path(path).read_bytes())
+    available = [sorted(graph.meta_info_def.tags) for graph in proto.meta_graphs]
+    if sorted(tags) not in available:
+        raise ValueError(
+            f"Unknown tags {sorted(tags)} for {folder!r}. Expected one of {available}. Pass one of these sets, or "
+            "leave tags out where there is only one."
+        )

@@ -1,0 +1,90 @@
+"""Training a part of a module: its frozen blocks run in inference mode, the others in training."""
+
+from collections.abc import Callable, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from itertools import groupby
+from typing import Any
+
+import tensorflow as tf
+
+from tfembed.saved_model.blocks import Block, find_blocks, select_variables
+from tfembed.saved_model.cut import ModuleGraph
+from tfembed.saved_model.functions import concrete_functions, find_function
+from tfembed.saved_model.graph import CutError
+from tfembed.saved_model.invocation import Invocation, invocation
+from tfembed.saved_model.module import Module, load_folder
+
+Selector = bool | int | str | Sequence[str]
+
+
+def plain_selector(selector: Selector) -> bool | int | str | tuple[str, ...]:
+    """The selector with its block names, if it has any, in a tuple, which Keras leaves as it is."""
+    return selector if isinstance(selector, bool | int | str) else tuple(selector)
+
+
+def select_ids(blocks: Sequence[Block], selector: Selector, may_train: Set[int]) -> frozenset[int]:
+    """The `id` of each variable that a selector names, of those that may train.
+
+    Raises:
+        ValueError: If the selector names what the module does not have, or only what never trains.
+    """
+    selected = {id(variable) for variable in select_variables(blocks, selector)} & may_train
+    if selector and not selected:
+        raise ValueError(
+            f"Nothing that {selector!r} selects may train. Expected some of the module's trainable_variables, out of "
+            f"the blocks {[block.name for block in blocks]}; pass another selector."
+        )
+    return frozenset(selected)
+
+
+def blocks_of(module: Module, call: Invocation) -> tuple[Block, ...]:
+    """The blocks of a module, ordered by the function that a layer calls for inference."""
+    if module.folder is not None and _is_mirrored(module):
+        # Graphs are read with plain variables. A thread of its own is outside of the distribution's scope.
+        with ThreadPoolExecutor(1) as outside:
+            plain = outside.submit(load_folder, module.folder).result()
+        mirrored = {id(one): other for one, other in zip(plain.variables, module.variables, strict=True)}
+        blocks = blocks_of(plain, invocation(plain, call.request))
+        return tuple(Block(block.name, tuple(mirrored[id(v)] for v in block.variables)) for block in blocks)
+    try:
+        inference = [find_function(call.function, call.request.arguments, training=False).concrete]  # type: ignore[union-attr]
+    except CutError:
+        inference = []
+    others = [each for each in concrete_functions(call.function) if each not in inference]
+    return find_blocks(module.loaded, *inference, *others)
+
+
+def partly_trained(
+    module: Module, call: Invocation, blocks: Sequence[Block], trained: Set[int]
+) -> Callable[[Any], Any]:
+    """Make the call in which blocks with a trained variable are in training mode and the others in inference mode.
+
+    Args:
+        module: The module.
+        call: How the layer calls it.
+        blocks: The module's blocks from input to output.
+        trained: The `id` of each variable that trains.
+
+    Returns:
+        A function from the module's inputs to its outputs.
+
+    Raises:
+        CutError: If the module cannot be cut where trained and frozen blocks meet.
+    """
+    if _is_mirrored(module):
+        raise CutError("Its variables are mirrored over several devices, and a part would read those of one.")
+    keys = None if call.request.output_key is None else [call.request.output_key]
+    with tf.init_scope(), tf.name_scope(""):  # the graph is read and tried out, also where the layer is being traced
+        graph = ModuleGraph(call.function, blocks, call.request.arguments, outputs=keys)
+        flags = [any(id(variable) in trained for variable in block.variables) for block in blocks]
+        segments, start = [], 0
+        for trains, run in groupby(flags):
+            stop = start + len(list(run))
+            segments.append(graph.segment(start, stop, training=trains))
+            start = stop
+    return lambda inputs: reduce(lambda value, segment: segment(value), segments, inputs)
+
+
+def _is_mirrored(module: Module) -> bool:
+    return any(isinstance(variable, tf.distribute.DistributedValues) for variable in module.variables)
