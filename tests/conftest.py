@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,3 +14,19 @@ def shared() -> Path:
     if not (folder / "hub").is_dir():
         pytest.skip(f"no folder of real modules at {folder}; set TFEMBED_SHARED to one")
     return folder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Any:
+    """MiniLM, loaded once, frozen; a test that unfreezes it freezes it again."""
+    from tfembed import load_encoder
+
+    return load_encoder("minilm")
+
+
+@pytest.fixture(scope="session")
+def glyphs() -> Any:
+    """The small image encoder of the package, frozen; a test that changes it loads its own."""
+    from tfembed import load_encoder
+
+    return load_encoder("glyphs")

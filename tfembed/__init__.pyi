@@ -8,6 +8,8 @@ from .data import load_images as load_images
 from .data import load_text as load_text
 from .encoders.encoder import Encoder as Encoder
 from .encoders.loading import load_encoder as load_encoder
+from .export import ExportError as ExportError
+from .export import export as export
 from .features import FeatureCache as FeatureCache
 from .heads import Head as Head
 from .heads import cosine_head as cosine_head
@@ -17,6 +19,8 @@ from .predict import Predictions as Predictions
 from .predict import evaluate as evaluate
 from .predict import predict as predict
 from .resources import resource_path as resource_path
+from .runs import load_run as load_run
+from .runs import save_run as save_run
 from .saved_model.graph import CutError as CutError
 from .saved_model.layer import HubLayer as HubLayer
 from .strategies import Phase as Phase
@@ -28,7 +32,3 @@ from .strategies import strategy_from_json as strategy_from_json
 from .strategies import top_blocks as top_blocks
 from .train import Result as Result
 from .train import train as train
-from .export import ExportError as ExportError
-from .export import export as export
-from .runs import load_run as load_run
-from .runs import save_run as save_run

@@ -1,4 +1,4 @@
-"""The command line: parsing and printing only. TensorFlow is imported inside the commands, so that help comes at once."""
+"""The command line: parsing and printing only. TensorFlow is imported inside commands, so that help comes at once."""
 
 import json
 import os
@@ -24,6 +24,7 @@ def cli() -> None:
 @click.option("--out", default="saved_models/intents", show_default=True, help="Base path of the exported model.")
 def demo(out: str) -> None:
     """Run the main job on what ships with tfembed: intents of a chatbot, and handwritten digits."""
+    _import_tensorflow()
     from tfembed.demo import run_demo
 
     run_demo(Path(out))
@@ -52,6 +53,7 @@ def encoders(as_json: bool) -> None:
 @_JSON
 def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json: bool) -> None:
     """Show what an encoder takes and gives, and its blocks."""
+    _import_tensorflow()
     import tfembed as te
 
     encoder = te.load_encoder(handle, preprocessing=preprocessing, pooling=pooling)
@@ -85,6 +87,7 @@ def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json
 @_JSON
 def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
     """Train on DATA: a table of texts, a folder with a folder of images per class, or intents or reviews."""
+    _import_tensorflow()
     from tfembed.commands import train_on
 
     model, result, record = train_on(data, out, options)
@@ -108,6 +111,7 @@ def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
 @_JSON
 def predict(run: Path, examples: tuple[str, ...], as_json: bool) -> None:
     """Predict texts, or the images in files, with the model of a RUN."""
+    _import_tensorflow()
     from tfembed.commands import predict_with
 
     rows = predict_with(run, examples)
@@ -115,7 +119,8 @@ def predict(run: Path, examples: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps(rows))
         return
     for row in rows:
-        click.echo(f"{row['score']:8.4f}  {row['label'] or '':24} {row['example']}")
+        label = ", ".join(row["label"]) if isinstance(row["label"], tuple) else row["label"] or ""
+        click.echo(f"{row['score']:8.4f}  {label:24} {row['example']}")
 
 
 @cli.command()
@@ -124,6 +129,7 @@ def predict(run: Path, examples: tuple[str, ...], as_json: bool) -> None:
 @_JSON
 def export(run: Path, base_path: Path, as_json: bool) -> None:
     """Export the model of a RUN as the next version under BASE_PATH, checked in a fresh process."""
+    _import_tensorflow()
     import tfembed as te
 
     model, _ = te.load_run(run)
@@ -135,21 +141,41 @@ def main() -> None:
     """Run a command; whatever is wrong with the input is one line and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="tfembed", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "tfembed"
+        click.echo(f"tfembed: {_one_line(error.format_message())} (try: {where} --help)", err=True)
         sys.exit(error.exit_code)
     except (ValueError, OSError) as error:
         click.echo(f"tfembed: {_one_line(error)}", err=True)
         sys.exit(2)
-    except Exception as error:  # noqa: BLE001 - a traceback helps nobody at the command line
+    except Exception as error:
         if os.environ.get("TFEMBED_DEBUG"):
             raise
         click.echo(f"tfembed: {type(error).__name__}: {_one_line(error)} (TFEMBED_DEBUG=1 shows where)", err=True)
         sys.exit(1)
 
 
-def _one_line(error: Exception) -> str:
+def _import_tensorflow() -> None:
+    """Import TensorFlow without what it logs before it begins to obey TF_CPP_MIN_LOG_LEVEL."""
+    if "tensorflow" in sys.modules or os.environ.get("TFEMBED_DEBUG"):
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        import tensorflow  # noqa: F401
+        import tensorflow_text  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _one_line(error: Exception | str) -> str:
     return " ".join(str(error).split())

@@ -86,7 +86,7 @@ def _load(data: str, options: dict[str, Any]) -> te.Dataset:
     if not Path(data).exists():
         names = " or ".join(_SAMPLE_LABELS)
         raise ValueError(f"There is no {data!r}: expected a table of texts, a folder of images, or {names}.")
-    label = options["label"] or "label"
-    columns = {"text": options["text"], "label": label}
-    by_place = all(value.isdecimal() for value in columns.values())
-    return te.load_text(data, **{k: int(v) if by_place else v for k, v in columns.items()}, seed=seed)
+    text, label = options["text"], options["label"] or "label"
+    if text.isdecimal() and label.isdecimal():
+        return te.load_text(data, text=int(text), label=int(label), seed=seed)
+    return te.load_text(data, text=text, label=label, seed=seed)

@@ -158,10 +158,11 @@ def _input_name(parts: ModelParts) -> str:
 def _raw(parts: ModelParts, examples: Sequence[Any] | None) -> list[bytes]:
     """What clients will send for the examples: UTF-8 texts, or encoded images."""
     if parts.encoder.spec.kind == "text":
-        return [text if isinstance(text, bytes) else str(text).encode() for text in examples or _TEXTS]
+        texts = _TEXTS if examples is None else examples
+        return [text if isinstance(text, bytes) else str(text).encode() for text in texts]
     if examples is None:
         size = (*(parts.encoder.spec.image_size or (32, 32)), 3)
-        examples = np.random.default_rng(0).integers(0, 256, (4, *size), dtype=np.uint8)
+        return [_png(each) for each in np.random.default_rng(0).integers(0, 256, (4, *size), dtype=np.uint8)]
     if isinstance(examples, np.ndarray) and examples.dtype == np.uint8:
         return [_png(pixels) for pixels in examples]
     return read_images(list(examples))

@@ -22,7 +22,8 @@ def main() -> None:
     inputs = [base64.b64decode(each) for each in request["inputs"]]
     outputs = serve(**{request["name"]: tf.constant(inputs, tf.string)})
     values = {name: np.asarray(tensor.numpy()) for name, tensor in outputs.items()}
-    np.savez(answer, **{name: value.astype("S") if value.dtype == object else value for name, value in values.items()})
+    plain = {name: value.astype("S") if value.dtype == object else value for name, value in values.items()}
+    np.savez(answer, allow_pickle=False, **plain)
 
 
 if __name__ == "__main__":

@@ -16,12 +16,15 @@ from tfembed.progress import progress
 _TOKENS_PER_BATCH = 2048
 _IMAGES_PER_BATCH = 32
 _TEXTS_PER_TOKENIZING = 256
+_KEPT_BYTES = 256 * 2**20
 
 
 class Source(Protocol):
     """Where batches of features come from."""
 
-    lengths: np.ndarray
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of tokens of each example; 1 where there are no tokens."""
 
     def batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The features of some examples, padded to the longest of them."""
@@ -125,8 +128,8 @@ def encode(encoder: Encoder, examples: np.ndarray, cut: int) -> Source:
         True
     """
     if encoder.spec.kind == "image" and cut == 0:
-        return RawImages(encoder, examples)
-    inputs = _tokenized(encoder, examples) if encoder.spec.kind == "text" else RawImages(encoder, examples)
+        return _kept_if_small(RawImages(encoder, examples))
+    inputs: Source = _tokenized(encoder, examples) if encoder.spec.kind == "text" else RawImages(encoder, examples)
     if cut == 0:
         return inputs
     order, parts = np.argsort(inputs.lengths, kind="stable"), []
@@ -137,6 +140,17 @@ def encode(encoder: Encoder, examples: np.ndarray, cut: int) -> Source:
             parts.append(_Part(rows, _numpy(tensors), inputs.lengths[rows], _is_padded(given)))
             advance(len(rows))
     return _joined(parts, len(examples))
+
+
+def _kept_if_small(images: RawImages) -> Source:
+    """Prepared images in memory, where there is room for them; else prepared anew for each batch."""
+    count = len(images.lengths)
+    first = images.batch(np.arange(min(1, count)))
+    if count == 0 or count * sum(value.nbytes for value in first.values()) > _KEPT_BYTES:
+        return images
+    batches = [images.batch(rows) for rows in _batches(images.lengths, np.arange(count))]
+    columns = {name: Column(values=np.concatenate([batch[name] for batch in batches])) for name in first}
+    return Features(columns=columns, lengths=images.lengths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +183,10 @@ def _joined(parts: list[_Part], count: int) -> Features:
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     columns = {}
     for name, first in parts[0].tensors.items() if parts else ():
-        is_sequence = parts[0].padded and first.ndim > 1 and all(
-            part.tensors[name].shape[1] == part.lengths.max() for part in parts
+        is_sequence = (
+            parts[0].padded
+            and first.ndim > 1
+            and all(part.tensors[name].shape[1] == part.lengths.max() for part in parts)
         )
         if is_sequence:
             values = np.zeros((int(offsets[-1]), *first.shape[2:]), first.dtype)
@@ -206,4 +222,4 @@ def _numpy(tensors: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def _readable(examples: np.ndarray) -> Any:
     """Pixels, or encoded images as a tensor."""
-    return examples if examples.dtype != object else tf.constant(read_images(list(examples)))
+    return tf.constant(read_images(list(examples)) if examples.dtype == object else examples)

@@ -1,4 +1,4 @@
-"""Heads: what is put on an embedding. A head is a value; `build_head` makes Keras layers of it, `solve_linear` solves it."""
+"""Heads: what is put on an embedding. A head is a value; `build_head` makes layers of it, `solve_linear` solves it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,9 +58,7 @@ def mlp_head(
         >>> mlp_head([64, 32]).units
         (64, 32)
     """
-    return Head(
-        kind="mlp", units=tuple(units), activation=activation, dropout=dropout, normalization=normalization
-    )
+    return Head(kind="mlp", units=tuple(units), activation=activation, dropout=dropout, normalization=normalization)
 
 
 def cosine_head(*, scale: float = 16.0) -> Head:
@@ -83,9 +81,7 @@ class Cosine(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Make the vectors, `(dim, units)`."""
-        self.kernel = self.add_weight(
-            shape=(input_shape[-1], self.units), name="kernel", initializer=_initializer(0)
-        )
+        self.kernel = self.add_weight(shape=(input_shape[-1], self.units), name="kernel", initializer=_initializer(0))
 
     def call(self, inputs: Any) -> Any:
         """Logits `(n, units)` of embeddings `(n, dim)`."""
@@ -137,7 +133,9 @@ def is_linear(head: keras.Sequential) -> bool:
     return len(weighted) == 1 and isinstance(weighted[0], keras.layers.Dense)
 
 
-def solve_linear(embeddings: np.ndarray, labels: np.ndarray, *, task: str, seed: int, balanced: bool) -> tuple[Any, Any]:
+def solve_linear(
+    embeddings: np.ndarray, labels: np.ndarray, *, task: str, seed: int, balanced: bool
+) -> tuple[Any, Any]:
     """Solve a linear head to its optimum, with the regularisation chosen by cross-validation over the examples.
 
     Multinomial logistic regression for classes, one logistic regression per label for several labels, ridge regression
@@ -196,7 +194,9 @@ def _solve_classes(x: np.ndarray, y: np.ndarray, seed: int, balanced: bool) -> t
         else:
             model = plain.fit(x, y)
     if len(counts) == 2:  # one row of coefficients: those of the second class against the first
-        return np.concatenate([-model.coef_, model.coef_]).T / 2, np.concatenate([-model.intercept_, model.intercept_]) / 2
+        return np.concatenate([-model.coef_, model.coef_]).T / 2, np.concatenate(
+            [-model.intercept_, model.intercept_]
+        ) / 2
     return model.coef_.T, model.intercept_
 
 

@@ -65,7 +65,9 @@ def parts_of(model: keras.Model) -> ModelParts:
     return ModelParts(encoder=layers[-3], head=layers[-2], last=layers[-1])
 
 
-def predict(model: keras.Model, examples: Sequence[Any] | np.ndarray, *, cache: FeatureCache | None = None) -> Predictions:
+def predict(
+    model: keras.Model, examples: Sequence[Any] | np.ndarray, *, cache: FeatureCache | None = None
+) -> Predictions:
     """Predict; texts are batched by length.
 
     Args:

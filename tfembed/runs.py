@@ -58,7 +58,9 @@ def load_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
     """
     path = Path(folder)
     if not (path / _MODEL).is_file() or not (path / _RECORD).is_file():
-        raise ValueError(f"{path} is no run: expected {_MODEL} and {_RECORD} in it, as `tfembed train --out` writes them.")
+        raise ValueError(
+            f"{path} is no run: expected {_MODEL} and {_RECORD} in it, as `tfembed train --out` writes them."
+        )
     import keras_hub  # noqa: F401 - registers its layers
 
     record = json.loads((path / _RECORD).read_text(encoding="utf-8"))

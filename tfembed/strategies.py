@@ -15,7 +15,7 @@ class Phase:
         name: What people call it.
         unfreeze: What of the encoder trains: False for nothing, True for all, a number of top blocks, names of blocks,
             "biases", "norms", or a regular expression over variable names. The head always trains.
-        solve: Whether a linear head is solved to its optimum rather than trained in epochs, where the encoder is frozen.
+        solve: Whether a linear head on a frozen encoder is solved to its optimum rather than trained in epochs.
         epochs: At most; training stops when the validation loss no longer falls.
         learning_rate: Of AdamW.
         batch_size: Examples in a step.

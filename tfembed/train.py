@@ -14,6 +14,7 @@ from tfembed.encoders.encoder import INPUTS, Suffix
 from tfembed.features import FeatureCache, Source
 from tfembed.heads import is_linear, solve_linear
 from tfembed.predict import ModelParts, evaluate, parts_of
+from tfembed.progress import progress
 from tfembed.saved_model.graph import CutError
 from tfembed.strategies import Phase, Strategy
 
@@ -65,7 +66,7 @@ class Result:
         return asdict(self)
 
 
-def train(  # noqa: PLR0913 - what, on what, how; and three options with defaults
+def train(
     model: keras.Model,
     data: Dataset,
     strategy: Strategy,
@@ -115,7 +116,7 @@ def train(  # noqa: PLR0913 - what, on what, how; and three options with default
     )
 
 
-def run_phase(  # noqa: PLR0913 - what, on what, how; and the run's three settings
+def run_phase(
     parts: ModelParts, data: Dataset, phase: Phase, *, seed: int, balanced: bool, cache: FeatureCache
 ) -> PhaseResult:
     """Set the flags, then solve the head, or compile and fit it with what is unfrozen of the encoder."""
@@ -134,26 +135,39 @@ def run_phase(  # noqa: PLR0913 - what, on what, how; and the run's three settin
         solved = solve_linear(embeddings, data.train.labels, task=data.task, seed=seed, balanced=balanced)
         head.get_layer("logits").set_weights(solved)
     else:
-        fitted = _join(parts, features[0], cut)
-        optimizer = keras.optimizers.AdamW(phase.learning_rate, weight_decay=phase.weight_decay)
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        fitted.compile(optimizer, _loss(data.task, phase.label_smoothing), jit_compile=False)
-        weights = class_weights(data.train, len(data.class_names)) if balanced else None
-        history = fitted.fit(
-            _batches(features[0], data, data.train, phase=phase, seed=seed, weights=weights),
-            validation_data=_batches(features[1], data, data.validation, phase=phase) if len(data.validation) else None,
-            epochs=phase.epochs,
-            callbacks=_callbacks(phase, has_validation=len(data.validation) > 0),
-            shuffle=False,  # the batches are shuffled already
-            verbose=0,
-        ).history
+        history = _fit(_join(parts, features[0], cut), data, phase, features, seed=seed, balanced=balanced)
     return PhaseResult(
         name=phase.name,
         num_frozen=cut,
-        trained_parameters=sum(int(np.prod(v.shape)) for v in [*encoder.trainable_variables, *head.trainable_variables]),
+        trained_parameters=sum(
+            int(np.prod(v.shape)) for v in [*encoder.trainable_variables, *head.trainable_variables]
+        ),
         seconds=time.perf_counter() - started,
         history={name: [float(value) for value in values] for name, values in history.items()},
     )
+
+
+def _fit(
+    model: keras.Model, data: Dataset, phase: Phase, features: list[Source], *, seed: int, balanced: bool
+) -> dict[str, list[float]]:
+    optimizer = keras.optimizers.AdamW(phase.learning_rate, weight_decay=phase.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    model.compile(optimizer, _loss(data.task, phase.label_smoothing), jit_compile=False)
+    weights = class_weights(data.train, len(data.class_names)) if balanced else None
+    validation = _batches(features[1], data, data.validation, phase=phase) if len(data.validation) else None
+    with progress(f"Training, phase {phase.name}", phase.epochs) as advance:
+        callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: advance(1))]
+        if validation is not None:  # without a validation part there is nothing to choose an epoch by: all are run
+            stop = keras.callbacks.EarlyStopping("val_loss", patience=phase.patience, restore_best_weights=True)
+            callbacks.append(stop)
+        return model.fit(
+            _batches(features[0], data, data.train, phase=phase, seed=seed, weights=weights),
+            validation_data=validation,
+            epochs=phase.epochs,
+            callbacks=callbacks,
+            shuffle=False,  # the batches are shuffled already
+            verbose=0,
+        ).history
 
 
 def _join(parts: ModelParts, features: Source, cut: int) -> keras.Model:
@@ -166,7 +180,7 @@ def _join(parts: ModelParts, features: Source, cut: int) -> keras.Model:
     return keras.Model(inputs, parts.head(Suffix(parts.encoder, cut)(inputs)))
 
 
-def _batches(  # noqa: PLR0913 - what the batches are made of; those for training know seed and weights
+def _batches(
     features: Source,
     data: Dataset,
     split: Split,
@@ -221,12 +235,6 @@ def _loss(task: str, label_smoothing: float) -> keras.losses.Loss:
         return keras.losses.MeanSquaredError()
     kinds = {"classification": keras.losses.CategoricalCrossentropy, "multi_label": keras.losses.BinaryCrossentropy}
     return kinds[task](from_logits=True, label_smoothing=label_smoothing)
-
-
-def _callbacks(phase: Phase, *, has_validation: bool) -> list[keras.callbacks.Callback]:
-    # Without a validation part there is nothing to choose an epoch by: all are run.
-    stop = keras.callbacks.EarlyStopping("val_loss", patience=phase.patience, restore_best_weights=True)
-    return [stop] if has_validation else []
 
 
 def _dtype(value: np.ndarray) -> str:

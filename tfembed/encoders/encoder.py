@@ -182,7 +182,10 @@ class Encoder(keras.layers.Layer):
             key = (num_frozen, tuple(sorted(prepared)), *(v.shape[1 + padded :] for v in prepared.values()))
             if key not in self._traced.by_cut:
                 free = 2 if padded else 1
-                specs = {n: tf.TensorSpec([None] * min(free, v.shape.rank) + v.shape[free:], v.dtype) for n, v in prepared.items()}
+                specs = {
+                    n: tf.TensorSpec([None] * min(free, v.shape.rank) + v.shape[free:], v.dtype)
+                    for n, v in prepared.items()
+                }
                 part = tf.function(lambda given: self.frozen_part(given, num_frozen), autograph=False)
                 self._traced.by_cut[key] = part.get_concrete_function(specs)
             return self._traced.by_cut[key](prepared)

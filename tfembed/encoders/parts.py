@@ -34,12 +34,16 @@ class ModuleParts:
 
     def __init__(self, layer: HubLayer, output: str | None) -> None:
         self._layer, everything = layer, layer.keras_blocks
+        self._graph: ModuleGraph | None = None
+        self._cut_error: CutError | None = None
         try:
-            self._graph, self._cut_error = layer.graph(output), None
+            self._graph = layer.graph(output)
         except CutError as error:
-            self._graph, self._cut_error = None, error
+            self._cut_error = error
         used = None if self._graph is None else self._graph.used_variables
-        self._places = [i for i, block in enumerate(layer.blocks) if used is None or used & set(map(id, block.variables))]
+        self._places = [
+            i for i, block in enumerate(layer.blocks) if used is None or used & set(map(id, block.variables))
+        ]
         self.blocks = tuple(everything[i] for i in self._places)
 
     def segment(self, start: int, stop: int, training: bool) -> Callable[[Any], Any]:
@@ -51,7 +55,8 @@ class ModuleParts:
 
     def set_trained(self, selector: Any) -> None:
         """See Parts."""
-        names = [re.escape(variable_name(variable)) for variable in select_variables(self.blocks, selector)]
+        blocks = [self._layer.blocks[i] for i in self._places]  # under the names that the module gives its variables
+        names = [re.escape(variable_name(variable)) for variable in select_variables(blocks, selector)]
         self._layer.unfreeze(f"^({'|'.join(names)})$" if names else False)
 
 
@@ -62,7 +67,7 @@ class ModelParts:
         self._model = model
         self._layers = _grouped(model)
         self.blocks = tuple(
-            Block(name, tuple(variable for layer in layers for variable in layer.variables))
+            Block(name, tuple(variable for layer in layers for variable in layer.weights))
             for name, layers in self._layers.items()
         )
         self._levels = self._find_levels()
@@ -149,12 +154,12 @@ class ModelParts:
 
 
 def _grouped(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
-    """The model's layers with variables in named groups, from input to output.
+    """The model's layers with weights in named groups, from input to output.
 
     Layers with a number in their name, such as `layer_3` or `conv2_block1`, belong together; what comes before the
     first of them is the stem, or the embeddings; what comes after the last is named after its last layer.
     """
-    layers = [layer for layer in model.layers if layer.variables]
+    layers = [layer for layer in model.layers if layer.weights]  # those of dropout are seeds, which are no weights
     found = [_NUMBERED.match(layer.name) for layer in layers]
     names = [match.group(1) if match else None for match in found]
     if not any(names):

@@ -1,4 +1,4 @@
-"""Preprocessing that becomes part of the graph: images of any form to pixels of one size, and padding cut to measure."""
+"""Preprocessing that becomes part of the graph: images of any form to pixels of one size, padding cut to measure."""
 
 from typing import Any
 

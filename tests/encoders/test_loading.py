@@ -1,0 +1,92 @@
+"""From a handle to an encoder."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfembed as te
+from tfembed.encoders.catalog import CATALOG
+
+
+def saved(folder, function, spec):
+    """Save a module whose `__call__` is the function, as TF Hub has it."""
+
+    class Callable(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = tf.Variable(2.0, name="scale")
+
+        @tf.function(input_signature=[spec])
+        def __call__(self, x):
+            return function(x) * self.scale
+
+    tf.saved_model.save(Callable(), str(folder))
+    return folder
+
+
+def test_what_is_no_handle_says_what_would_be_one():
+    """An unknown name lists the catalogue, and what a folder and an address look like."""
+    with pytest.raises(ValueError, match="is no encoder") as error:
+        te.load_encoder("minlm")
+    for part in ["'minlm'", *CATALOG, "folder", ".tar.gz", "https://tfhub.dev/", "https://www.kaggle.com/models/"]:
+        assert part in str(error.value)
+
+
+def test_the_catalogue_is_of_distinct_names_with_licences():
+    """Each entry knows its name, its licence, its source and what it is good for."""
+    for name, spec in CATALOG.items():
+        assert spec.name == name
+        assert spec.licence != "unknown"
+        assert spec.source
+        assert spec.good_for
+
+
+def test_encoders_are_frozen_at_first(glyphs):
+    """A loaded encoder trains nothing, and has its name's spec."""
+    fresh = te.load_encoder("glyphs")
+    assert fresh.trainable_variables == []
+    assert fresh.num_frozen == len(fresh.blocks) == 5
+    assert fresh.spec == CATALOG["glyphs"]
+    np.testing.assert_allclose(fresh(np.ones([1, 8, 8], "uint8")), glyphs(np.ones([1, 8, 8], "uint8")))
+
+
+def test_a_module_of_texts_is_an_encoder(tmp_path):
+    """A folder with a SavedModel from texts to vectors becomes a text encoder, named after the folder."""
+    spec = tf.TensorSpec([None], tf.string)
+    folder = saved(tmp_path / "lengths", lambda x: tf.cast(tf.strings.length(x), tf.float32)[:, None] * [1.0, 2.0], spec)
+    encoder = te.load_encoder(folder)
+    assert (encoder.spec.kind, encoder.spec.name, encoder.dim) == ("text", "lengths", 2)
+    np.testing.assert_allclose(encoder(["ab", "abc"]), [[4, 8], [6, 12]])
+
+
+def test_a_module_of_images_fixes_their_size(tmp_path):
+    """A module of images of 4 x 6 pixels gets images of that size, with values from 0 to 1."""
+    spec = tf.TensorSpec([None, 4, 6, 3], tf.float32)
+    encoder = te.load_encoder(saved(tmp_path / "means", lambda x: tf.reduce_mean(x, (1, 2)), spec))
+    assert (encoder.spec.kind, encoder.spec.image_size) == ("image", (4, 6))
+    np.testing.assert_allclose(encoder(np.full([1, 9, 9, 3], 255, "uint8")), [[2.0, 2.0, 2.0]], atol=1e-6)
+
+
+def test_a_module_of_neither_is_refused(tmp_path):
+    """A module of numbers is no encoder: the message says what it takes and what is expected."""
+    folder = saved(tmp_path / "numbers", lambda x: x, tf.TensorSpec([None, 5], tf.float32))
+    with pytest.raises(ValueError, match=r"expected texts \(string\), tokens with a mask, or images"):
+        te.load_encoder(folder)
+
+
+def test_tokens_need_their_preprocessing(shared):
+    """A module of tokens without its preprocessing says that it needs it."""
+    with pytest.raises(ValueError, match=r"input_mask.*preprocessing=\.\.\."):
+        te.load_encoder(shared / "hub" / "minilm_encoder")
+
+
+def test_unknown_pooling_is_refused():
+    """The poolings there are, are listed."""
+    with pytest.raises(ValueError, match="'sum': pass one of mean, max, cls"):
+        te.load_encoder("glyphs", pooling="sum")
+
+
+def test_pooling_where_there_are_no_tokens_is_refused():
+    """Pooling over the tokens of an encoder of images says that there are none."""
+    with pytest.raises(ValueError, match="needs one vector per token"):
+        te.load_encoder("glyphs", pooling="mean")(np.zeros([1, 8, 8], "uint8"))

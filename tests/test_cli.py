@@ -1,0 +1,232 @@
+"""The command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from tiny_models import TEXTS, write_images, write_text_module, write_texts
+
+from tfembed.cli import cli, main
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+def _run(*arguments: object) -> str:
+    """What a command prints; its error, if it raises one."""
+    result = CliRunner().invoke(cli, [str(each) for each in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table of texts, a folder of images, and a text encoder."""
+    folder = tmp_path_factory.mktemp("place")
+    write_texts(folder / "texts.csv")
+    rows = [
+        {"text": f"{text} {i}", "tags": [name, "any"], "stars": i + 0.5}
+        for name, texts in TEXTS.items()
+        for text in texts
+        for i in range(4)
+    ]
+    (folder / "rated.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_images(folder / "images")
+    write_text_module(folder / "words")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def image_run(place: Path) -> tuple[Path, dict[str, Any]]:
+    """A run on the images, and what training printed."""
+    out = place / "runs" / "images"
+    printed = _run("train", place / "images", "--encoder", "glyphs", "--seed", 3, "--out", out, "--json")
+    return out, json.loads(printed)
+
+
+@pytest.fixture(scope="module")
+def text_run(place: Path) -> tuple[Path, str]:
+    """A run on the texts, and what training printed for people."""
+    out = place / "runs" / "texts"
+    return out, _run("train", place / "texts.csv", "--encoder", place / "words", "--out", out)
+
+
+@pytest.mark.parametrize("command", [None, *cli.commands])
+def test_help(command: str | None) -> None:
+    """Each command says what it does, and how it is called; the group lists them all."""
+    printed = _run(*([command] if command else []), "--help")
+    assert printed.startswith("Usage:")
+    assert all(name in printed for name in ([] if command else cli.commands))
+
+
+def test_encoders() -> None:
+    """The catalogue is listed with names, licences and handles, for people and for scripts."""
+    listed = {spec["name"]: spec for spec in json.loads(_run("encoders", "--json"))}
+    assert listed["glyphs"]["kind"] == "image"
+    assert listed["minilm"]["licence"] == "Apache-2.0"
+    printed = _run("encoders")
+    assert all(spec["name"] in printed and spec["handle"] in printed for spec in listed.values())
+
+
+def test_inspect() -> None:
+    """An encoder's input, dimension and blocks with their sizes are shown."""
+    found = json.loads(_run("inspect", "glyphs", "--json"))
+    assert found["dim"] == 192
+    assert found["takes"] == "images, brought to (32, 32)"
+    assert [block["name"] for block in found["blocks"]] == ["stem", "stage_1", "stage_2", "stage_3", "stage_4"]
+    assert all(block["parameters"] > 0 and block["variables"] > 0 for block in found["blocks"])
+    printed = _run("inspect", "glyphs")
+    assert "embeddings (n, 192)" in printed
+    assert "stage_4" in printed
+
+
+def test_train_on_images(image_run: tuple[Path, dict[str, Any]]) -> None:
+    """Training prints what it came to as JSON, and keeps model and record in the folder asked for."""
+    out, printed = image_run
+    assert printed["class_names"] == ["dark", "light"]
+    assert printed["encoder"] == "glyphs"
+    assert printed["result"]["seed"] == 3
+    assert printed["result"]["metrics"]["test"]["accuracy"] == 1.0
+    assert json.loads((out / "run.json").read_text(encoding="utf-8")) == printed
+    assert {each.name for each in out.iterdir()} == {"model.keras", "run.json"}
+
+
+def test_train_on_texts(text_run: tuple[Path, str]) -> None:
+    """For people, training prints a line for each part, and what to do next."""
+    out, printed = text_run
+    lines = printed.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["train", "validation", "test"]
+    assert "accuracy" in lines[0]
+    assert "seed 0" in lines[3]
+    assert f"tfembed predict {out}" in lines[4]
+
+
+def test_train_a_regression(place: Path) -> None:
+    """A column of numbers with fractions makes a regression; nothing is kept without --out."""
+    before = sorted(place.rglob("*"))
+    arguments = ("--encoder", place / "words", "--label", "stars", "--json")
+    found = json.loads(_run("train", place / "rated.jsonl", *arguments))
+    assert found["class_names"] == []
+    assert "r2" in found["result"]["metrics"]["test"]
+    assert sorted(place.rglob("*")) == before
+
+
+def test_few_shot_and_strategy(place: Path) -> None:
+    """The strategy and the number of examples of a class are what was asked for."""
+    arguments = ("--encoder", "glyphs", "--few-shot", 2, "--strategy", "full", "--json")
+    result = json.loads(_run("train", place / "images", *arguments))["result"]
+    assert result["strategy"]["name"] == "full"
+    assert result["trained_parameters"] > 300_000
+
+
+def test_predict_texts(text_run: tuple[Path, str]) -> None:
+    """Each text gets a label and a score, as JSON or a line each; the classes were learnt."""
+    examples = [texts[0] for texts in TEXTS.values()]
+    rows = json.loads(_run("predict", text_run[0], *examples, "--json"))
+    assert [row["example"] for row in rows] == examples
+    assert [row["label"] for row in rows] == list(TEXTS)
+    assert all(0.5 < row["score"] <= 1 for row in rows)
+    lines = _run("predict", text_run[0], *examples).splitlines()
+    assert [line.split()[1] for line in lines] == list(TEXTS)
+
+
+def test_predict_images(place: Path, image_run: tuple[Path, dict[str, Any]]) -> None:
+    """Examples of a run on images are files."""
+    files = [place / "images" / "light" / "0.png", place / "images" / "dark" / "0.png"]
+    rows = json.loads(_run("predict", image_run[0], *files, "--json"))
+    assert [row["label"] for row in rows] == ["light", "dark"]
+
+
+@pytest.mark.parametrize(("label", "shown"), [("tags", "any"), ("stars", "")])
+def test_predict_several_labels_and_values(label: str, shown: str, place: Path) -> None:
+    """Runs with several labels an example, and runs on numbers, print a line for each example too."""
+    out = place / "runs" / label
+    _run("train", place / "rated.jsonl", "--encoder", place / "words", "--label", label, "--out", out)
+    assert len(json.loads(_run("predict", out, "my money back", "hi", "--json"))) == 2
+    (line,) = _run("predict", out, "my money back").splitlines()
+    assert line.endswith("my money back")
+    assert shown in line
+
+
+def test_export(place: Path, image_run: tuple[Path, dict[str, Any]]) -> None:
+    """A run is exported as the next version, and the folder is said."""
+    folder = Path(json.loads(_run("export", image_run[0], place / "models" / "images", "--json"))["folder"])
+    assert folder == place / "models" / "images" / "1"
+    assert (folder / "saved_model.pb").is_file()
+
+
+BAD = {
+    "missing data": (["train", "nowhere.csv"], "nowhere.csv"),
+    "missing column": (["train", "{place}/texts.csv", "--label", "colour"], "colour"),
+    "unknown strategy": (["train", "reviews", "--strategy", "best"], "best"),
+    "strategy without its number": (["train", "reviews", "--strategy", "top_blocks"], "top_blocks:K"),
+    "strategy with a number too many": (["train", "reviews", "--strategy", "full:2"], "full:2"),
+    "too many blocks": (["train", "{place}/images", "--encoder", "glyphs", "--strategy", "top_blocks:9"], "9"),
+    "unknown encoder": (["train", "{place}/texts.csv", "--encoder", "nobody"], "nobody"),
+    "encoder of the other kind": (["train", "{place}/texts.csv", "--encoder", "glyphs"], "glyphs"),
+    "too few examples": (["train", "{place}/images", "--few-shot", "100"], "100"),
+    "existing folder": (["train", "reviews", "--out", "{place}"], "exists already"),
+    "nothing to inspect": (["inspect", "nobody"], "nobody"),
+    "no run to predict with": (["predict", "{place}", "hi"], "is no run"),
+    "no run to export": (["export", "{place}", "models"], "is no run"),
+    "missing image": (["predict", "{place}/runs/images", "nowhere.png"], "nowhere.png"),
+    "unknown command": (["fly"], "fly"),
+    "unknown option": (["train", "reviews", "--epochs", "3"], "--epochs"),
+    "missing argument": (["train"], "DATA"),
+    "not a number": (["train", "reviews", "--few-shot", "many"], "many"),
+}
+
+
+@pytest.mark.usefixtures("image_run")
+@pytest.mark.parametrize(("arguments", "named"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line(
+    arguments: list[str],
+    named: str,
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is wrong with the input is said in one line that names it, with exit code 2; nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    monkeypatch.setattr(sys, "argv", ["tfembed", *(each.format(place=place) for each in arguments)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    printed = capsys.readouterr()
+    assert caught.value.code == 2
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1, printed.err
+    assert printed.err.startswith("tfembed: ")
+    assert named in printed.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fault_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An error that no input explains has exit code 1, one line with its kind, and the way to see more."""
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    monkeypatch.delenv("TFEMBED_DEBUG", raising=False)
+    monkeypatch.setitem(sys.modules, "tfembed.encoders.catalog", None)  # a broken installation
+    monkeypatch.setattr(sys, "argv", ["tfembed", "encoders"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    printed = capsys.readouterr()
+    assert caught.value.code == 1
+    assert len(printed.err.splitlines()) == 1
+    assert printed.err.startswith("tfembed: ModuleNotFoundError: ")
+    assert "TFEMBED_DEBUG=1" in printed.err
+    monkeypatch.setenv("TFEMBED_DEBUG", "1")
+    with pytest.raises(ModuleNotFoundError):
+        main()
+
+
+def test_errors_of_a_process_are_not_drowned(image_run: tuple[Path, dict[str, Any]]) -> None:
+    """In a process of its own, too, an error is the only line: what TensorFlow logs as it starts is kept quiet."""
+    command = [sys.executable, "-m", "tfembed", "predict", str(image_run[0]), "nowhere.png"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert len(run.stderr.splitlines()) == 1, run.stderr
+    assert run.stderr.startswith("tfembed: ")

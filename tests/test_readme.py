@@ -1,0 +1,47 @@
+"""What the README shows, works."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tfembed.cli import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCED = re.findall(r"^```(\w*)[^\n]*\n(.*?)^```\s*$", README, re.MULTILINE | re.DOTALL)
+PYTHON = [code for language, code in FENCED if language == "python"]
+CODE = "\n".join([*(code for language, code in FENCED if language != "python"), *re.findall(r"`([^`\n]+)`", README)])
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+def test_readme_shows_python() -> None:
+    """The pattern finds blocks of Python: else nothing of the README would be tested."""
+    assert PYTHON
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=lambda code: code.strip().splitlines()[0])
+def test_python_of_the_readme_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each block runs by itself, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    """Each `make x` in the README names a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"(?:^|[\s;&])make ([a-z][a-z-]*)", CODE, re.MULTILINE))
+    assert named, "the README names no target, or the pattern does not find it"
+    assert named <= targets
+
+
+def test_commands_of_the_readme_exist() -> None:
+    """Each `tfembed x` in the README is a command, and the options after it are options of that command."""
+    lines = re.findall(r"^\s*\$?\s*(?:\S*/)?tfembed ([a-z][^\n#|>]*)", CODE, re.MULTILINE)
+    assert lines, "the README names no command, or the pattern does not find it"
+    for line in lines:
+        name, *arguments = line.split()
+        assert name in cli.commands, line
+        known = {option for parameter in cli.commands[name].params for option in parameter.opts} | {"--help", "-h"}
+        assert {word.split("=")[0] for word in arguments if word.startswith("--")} <= known, line

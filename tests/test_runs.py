@@ -1,0 +1,71 @@
+"""Runs on disk."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tfembed as te
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+RECORD = {"data": "images", "encoder": "glyphs", "class_names": ["a", "ß"]}
+
+
+@pytest.fixture(scope="module")
+def model() -> object:
+    """An image classifier whose head is as it was drawn."""
+    return te.build_image_classifier(te.load_encoder("glyphs"), ["a", "ß"])
+
+
+@pytest.fixture(scope="module")
+def result() -> te.Result:
+    """What a training might have come to."""
+    metrics = {"test": {"accuracy": 0.75}}
+    return te.Result(metrics=metrics, seconds=1.5, trained_parameters=386, seed=3, strategy=te.lp_ft(2), phases=())
+
+
+def test_round_trip(model: object, result: te.Result, tmp_path: Path) -> None:
+    """A run gives back a model that predicts the same, and the record, from a folder whose parents were missing."""
+    folder = te.save_run(tmp_path / "runs" / "first", model, result, RECORD)
+    read, record = te.load_run(folder)
+    before, after = te.predict(model, IMAGES), te.predict(read, IMAGES)
+    np.testing.assert_array_equal(after.probabilities, before.probabilities)
+    assert after.labels == before.labels
+    assert {name: record[name] for name in RECORD} == RECORD
+    assert record["result"]["metrics"] == result.metrics
+    assert record["result"]["strategy"]["name"] == "lp_ft(2)"
+    assert [each.name for each in folder.parent.iterdir()] == ["first"]
+
+
+def test_a_run_may_move(model: object, result: te.Result, tmp_path: Path) -> None:
+    """A run is the folder and nothing else: it can be read after it was moved, and trained further."""
+    folder = te.save_run(tmp_path / "here", model, result, RECORD).rename(tmp_path / "there")
+    read, _ = te.load_run(folder)
+    read.layers[-3].unfreeze(1)
+    assert read.trainable_variables
+
+
+def test_an_existing_folder_is_refused(model: object, result: te.Result, tmp_path: Path) -> None:
+    """No run is written over another, nor into any folder that exists."""
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="exists already"):
+        te.save_run(tmp_path, model, result, RECORD)
+    assert [each.name for each in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("files", [(), ("model.keras",), ("run.json",)])
+def test_not_a_run(files: tuple[str, ...], tmp_path: Path) -> None:
+    """A folder without model or record is no run, and the message says what makes one."""
+    for name in files:
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(ValueError, match=r"is no run: expected model\.keras and run\.json"):
+        te.load_run(tmp_path)
+
+
+def test_no_half_run_is_visible(model: object, result: te.Result, tmp_path: Path) -> None:
+    """If writing fails after the model was written, nothing is left behind, and the name is free."""
+    with pytest.raises(TypeError, match="JSON"):
+        te.save_run(tmp_path / "run", model, result, RECORD | {"oops": object()})
+    assert list(tmp_path.iterdir()) == []
+    te.save_run(tmp_path / "run", model, result, RECORD)

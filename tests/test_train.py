@@ -1,0 +1,242 @@
+"""Training: only what is unfrozen moves, the cache changes nothing, and the seed settles the result."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_encoders import pixels, tiny_image_encoder, tiny_text_encoder
+
+import tfembed as te
+from tfembed.predict import parts_of
+from tfembed.train import _order, run_phase
+
+CLASSES = ["dark", "bright"]
+
+
+def images(count=24):
+    return (pixels(count) // 2 + (np.arange(count) % 2)[:, None, None, None] * 60).astype("uint8")
+
+
+def data(validation=0.0, test=0.0, count=24):
+    labels = np.arange(count) % 2
+    return te.Dataset.from_arrays(images(count), labels, CLASSES, validation=validation, test=test)
+
+
+def model_of(name="tiny", **options):
+    encoder = te.load_encoder("glyphs") if name == "glyphs" else tiny_image_encoder(**options)
+    return te.build_image_classifier(encoder, CLASSES)
+
+
+def phase(unfreeze=1, **options):
+    return te.Phase(**{"name": "tune", "unfreeze": unfreeze, "epochs": 2, "learning_rate": 1e-2, "batch_size": 8} | options)
+
+
+def one(**options):
+    return te.Strategy(name="one", phases=(phase(**options),))
+
+
+def snapshot(encoder):
+    return {block.name: [np.asarray(v.numpy()).copy() for v in block.variables] for block in encoder.blocks}
+
+
+def moved(before, after):
+    return {name: [not np.array_equal(a, b) for a, b in zip(before[name], after[name], strict=True)] for name in before}
+
+
+@pytest.mark.parametrize("name", ["tiny", "glyphs"])
+@pytest.mark.parametrize("first", [None, True, "norms"])
+def test_only_unfrozen_weights_move(name, first):
+    """Weights and moving statistics of frozen blocks stay, bit for bit, also after a phase that unfroze more."""
+    model, cache = model_of(name), te.FeatureCache()
+    parts = parts_of(model)
+    blocks = [block.name for block in parts.encoder.blocks]
+    if first is not None:
+        before = snapshot(parts.encoder)
+        run_phase(parts, data(), phase(first), seed=0, balanced=False, cache=cache)
+        changes = moved(before, snapshot(parts.encoder))
+        assert all(any(changes[block]) for block in blocks)
+    for unfreeze, trained in [(1, blocks[-1:]), ([blocks[1]], blocks[1:2]), (2, blocks[-2:]), (False, [])]:
+        before, head = snapshot(parts.encoder), parts.head.get_weights()
+        result = run_phase(parts, data(), phase(unfreeze), seed=0, balanced=False, cache=cache)
+        for block, changes in moved(before, snapshot(parts.encoder)).items():
+            assert all(changes) if block in trained else not any(changes), (unfreeze, block, changes)
+        assert all(not np.array_equal(a, b) for a, b in zip(head, parts.head.get_weights(), strict=True))
+        assert result.num_frozen == (blocks.index(trained[0]) if trained else len(blocks))
+
+
+@pytest.mark.parametrize("selector", ["norms", "biases", "conv|kernel"])
+def test_only_selected_weights_move(selector):
+    """Where single weights are selected, no other weight that could be trained moves."""
+    model = model_of()
+    encoder = parts_of(model).encoder
+    encoder.unfreeze(selector)
+    chosen = {id(v) for v in encoder.trainable_variables}
+    encoder.unfreeze(True)
+    weights = [(v, v.numpy()) for v in encoder.trainable_variables]
+    te.train(model, data(), one(unfreeze=selector))
+    assert 0 < len(chosen) < len(weights)
+    for variable, before in weights:
+        assert np.array_equal(variable.numpy(), before) == (id(variable) not in chosen), variable.path
+
+
+@pytest.mark.parametrize("unfreeze", [1, 2])
+def test_the_cache_changes_nothing(unfreeze):
+    """Twenty-one steps from the cache end in the weights of twenty-one steps of the whole model on the same batches."""
+    strategy, dataset = one(unfreeze=unfreeze, epochs=7, learning_rate=1e-3), data()
+    cached, whole = model_of(dropout=0.0), model_of(dropout=0.0)
+    te.train(cached, dataset, strategy, seed=3)
+    parts = parts_of(whole)
+    parts.encoder.unfreeze(unfreeze)
+    logits = keras.Model(whole.input, whole.get_layer("head").output)
+    optimizer = keras.optimizers.AdamW(1e-3, weight_decay=0.0)
+    logits.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    rng = np.random.default_rng(3)
+    for _ in range(7):
+        for rows in _order(np.ones(24), 8, rng):
+            logits.train_on_batch(dataset.train.examples[rows], dataset.train.labels[rows])
+    start = model_of(dropout=0.0)
+    assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(start.get_weights(), whole.get_weights(), strict=True))
+    for a, b in zip(cached.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_result():
+    """Order, dropout and folds are settled by the seed: metrics, history and weights are equal; another's are not."""
+    strategy, dataset = te.Strategy(name="two", phases=(*te.linear_probe().phases, phase(2))), data(0.2, 0.2, 40)
+
+    def run(seed):
+        model = model_of()
+        result = te.train(model, dataset, strategy, seed=seed)
+        weights = [w for w in model.get_weights() if w.dtype == np.float32]
+        return result, weights
+
+    (first, a), (second, b), (other, c) = run(1), run(1), run(2)
+    assert first.metrics == second.metrics
+    assert [p.history for p in first.phases] == [p.history for p in second.phases]
+    assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+    assert first.seed == 1
+    assert [p.history for p in first.phases] != [p.history for p in other.phases]
+    assert not all(np.array_equal(x, y) for x, y in zip(a, c, strict=True))
+
+
+def test_the_best_epoch_is_kept():
+    """Training stops when the validation loss no longer falls, and the weights are those of its lowest value."""
+    rng = np.random.default_rng(0)
+    dataset = te.Dataset.from_arrays(pixels(40), rng.integers(0, 2, 40), CLASSES, validation=0.4, test=0)  # mere noise
+    model = model_of(dropout=0.0)
+    strategy = one(unfreeze=True, epochs=30, learning_rate=3e-2, patience=2)
+    result = te.train(model, dataset, strategy)
+    losses = result.phases[0].history["val_loss"]
+    assert len(losses) < 30
+    assert len(losses) == int(np.argmin(losses)) + 3
+    np.testing.assert_allclose(result.metrics["validation"]["loss"], min(losses), rtol=1e-4)
+
+
+def test_without_validation_all_epochs_are_run():
+    """Without a validation part there is nothing to stop by."""
+    history = te.train(model_of(), data(), one(epochs=9)).phases[0].history
+    assert len(history["loss"]) == 9
+    assert "val_loss" not in history
+
+
+def test_a_result_says_what_was_done():
+    """Metrics of the parts that are there, parameters that could change, and JSON values."""
+    result = te.train(model_of(), data(0, 0.25), te.Strategy(name="two", phases=(*te.linear_probe().phases, phase(1))))
+    assert set(result.metrics) == {"train", "test"}
+    assert [p.num_frozen for p in result.phases] == [3, 2]
+    head = 2 * 12 - 2 * 1  # 11 features (4 + 4 + 3) and a bias for each of two classes, less nothing
+    assert result.phases[0].trained_parameters == 24 == head + 2
+    assert result.trained_parameters == 24 + 4 * 4 * 9 + 8
+    assert result.phases[0].history == {}
+    assert result.to_dict()["strategy"]["name"] == "two"
+
+
+def test_texts_are_trained():
+    """Texts of different lengths train at every cut: letters tell the classes apart."""
+    texts = [("a" if i % 2 else "b") * (1 + i % 5) for i in range(20)]
+    dataset = te.Dataset.from_arrays(texts, [i % 2 for i in range(20)], ["b", "a"], validation=0, test=0)
+    for unfreeze in (0, 1, 2, True):
+        model = te.build_text_classifier(tiny_text_encoder(), dataset.class_names)
+        result = te.train(model, dataset, one(unfreeze=unfreeze, epochs=20, learning_rate=3e-2))
+        assert result.metrics["train"]["accuracy"] == 1.0
+        assert te.predict(model, ["aaa", "b"]).labels == ("a", "b")
+
+
+def test_several_labels_and_targets_are_trained():
+    """A probe and a fine-tuning learn several labels, and targets."""
+    dark = np.arange(24) % 2
+    labels = [["bright"] if i else ["dark", "any"] for i in dark]
+    several = te.Dataset.from_arrays(images(), labels, validation=0, test=0)
+    targets = te.Dataset.from_arrays(images(), dark * 2.5 - 1.0, validation=0, test=0)
+    strategy = te.Strategy(name="two", phases=(*te.linear_probe().phases, phase(1, learning_rate=1e-3)))
+    model = te.build_image_classifier(tiny_image_encoder(0.0), several.class_names, multi_label=True)
+    assert te.train(model, several, strategy).metrics["train"]["micro_f1"] > 0.9
+    model = te.build_image_regressor(tiny_image_encoder(0.0))
+    assert te.train(model, targets, strategy).metrics["train"]["r2"] > 0.5
+
+
+@pytest.mark.parametrize("solve", [True, False])
+def test_balanced_training_finds_more_of_a_rare_class(solve):
+    """With every class counting the same, more of the rare class is found, solved or in epochs."""
+    rng, labels = np.random.default_rng(0), np.array([0] * 40 + [1] * 5)
+    noisy = np.clip(rng.normal(100, 60, (45, 8, 8, 3)) + labels[:, None, None, None] * 6, 0, 255).astype("uint8")
+    dataset = te.Dataset.from_arrays(noisy, labels, CLASSES, validation=0, test=0)
+    found = []
+    for balanced in (False, True):
+        model = model_of(dropout=0.0)
+        te.train(model, dataset, one(unfreeze=False, solve=solve, epochs=5), balanced=balanced)
+        found.append(te.predict(model, noisy).probabilities[:, 1].mean())
+    assert found[1] > found[0] + 0.1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: te.build_image_classifier(tiny_image_encoder(), ["bright", "dark"]), "the same in the same order"),
+        (lambda: te.build_text_classifier(tiny_text_encoder(), CLASSES), "The data are images .* of texts"),
+        (lambda: te.build_image_regressor(tiny_image_encoder()), "a classification; the model is one .* regression"),
+        (lambda: te.build_image_classifier(tiny_image_encoder(), CLASSES, multi_label=True), "multi_label"),
+        (lambda: keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), "Make it with build_text_classifier"),
+    ],
+)
+def test_data_and_models_that_do_not_fit_are_refused(make, message):
+    """Other classes, another order of them, another kind or task are refused before anything is trained."""
+    with pytest.raises(ValueError, match=message):
+        te.train(make(), data(), te.linear_probe())
+
+
+def test_blocks_that_are_not_there_are_refused():
+    """A phase that unfreezes more blocks than there are says how many there are."""
+    with pytest.raises(ValueError, match="there are 3"):
+        te.train(model_of(), data(), one(unfreeze=9))
+
+
+def test_a_solved_head_predicts_what_the_model_predicts():
+    """After a probe, Keras and predict agree, and evaluate counts the same."""
+    model, dataset = model_of(), data(0, 0.5)
+    result = te.train(model, dataset, te.linear_probe())
+    expected = model.predict(dataset.test.examples, verbose=0)
+    found = te.predict(model, dataset.test.examples)
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-5)
+    np.testing.assert_allclose(tf.nn.softmax(found.logits), expected, atol=1e-5)
+    assert result.metrics["test"]["accuracy"] == np.mean(expected.argmax(axis=1) == dataset.test.labels)
+    assert te.evaluate(model, dataset.test) == result.metrics["test"]
+
+
+def test_minilm_probes_real_questions(shared):
+    """Frozen MiniLM of TF Hub, ten questions for each of 77 intents: at least 83 % of the test set."""
+    folder = shared / "data" / "banking77"
+    dataset = te.load_text(folder / "train.csv", label="category", test=folder / "test.csv", validation=0.0)
+    hub = shared / "hub"
+    encoder = te.load_encoder(hub / "minilm_encoder", preprocessing=str(hub / "minilm_preprocess"), pooling="mean")
+    model = te.build_text_classifier(encoder, dataset.class_names)
+    result = te.train(model, dataset.few_shot(10, seed=0), te.linear_probe())
+    assert result.metrics["test"]["accuracy"] >= 0.83
+
+
+def test_mobilenet_probes_real_photographs(shared):
+    """Frozen MobileNetV2 of TF Hub on blood cells: at least 95 % of a fifth that was held out."""
+    dataset = te.load_images(shared / "data" / "bccd" / "crops", validation=0.0, test=0.2)
+    encoder = te.load_encoder(shared / "hub" / "mobilenet_v2_035_224_feature_vector")
+    model = te.build_image_classifier(encoder, dataset.class_names)
+    assert te.train(model, dataset, te.linear_probe()).metrics["test"]["accuracy"] >= 0.95
