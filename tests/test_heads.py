@@ -104,7 +104,9 @@ def test_a_class_without_examples_is_named():
 
 def test_embeddings_of_zeros_are_solved():
     """Embeddings that are all zero say nothing: the classes are equally likely, and nothing is NaN."""
-    solved = solve_linear(np.zeros([4, 3], "float32"), np.array([0, 0, 1, 1]), task="classification", seed=0, balanced=False)
+    solved = solve_linear(
+        np.zeros([4, 3], "float32"), np.array([0, 0, 1, 1]), task="classification", seed=0, balanced=False
+    )
     np.testing.assert_allclose(probabilities(np.zeros([1, 3]), solved), [[0.5, 0.5]], atol=1e-6)
 
 

@@ -28,7 +28,9 @@ def model_of(name="tiny", **options):
 
 
 def phase(unfreeze=1, **options):
-    return te.Phase(**{"name": "tune", "unfreeze": unfreeze, "epochs": 2, "learning_rate": 1e-2, "batch_size": 8} | options)
+    return te.Phase(
+        **{"name": "tune", "unfreeze": unfreeze, "epochs": 2, "learning_rate": 1e-2, "batch_size": 8} | options
+    )
 
 
 def one(**options):
@@ -43,8 +45,7 @@ def moved(before, after):
     return {name: [not np.array_equal(a, b) for a, b in zip(before[name], after[name], strict=True)] for name in before}
 
 
-@pytest.mark.parametrize("name", ["tiny", "glyphs"])
-@pytest.mark.parametrize("first", [None, True, "norms"])
+@pytest.mark.parametrize(("name", "first"), [("tiny", None), ("tiny", True), ("tiny", "norms"), ("glyphs", True)])
 def test_only_unfrozen_weights_move(name, first):
     """Weights and moving statistics of frozen blocks stay, bit for bit, also after a phase that unfroze more."""
     model, cache = model_of(name), te.FeatureCache()
@@ -144,8 +145,7 @@ def test_a_result_says_what_was_done():
     result = te.train(model_of(), data(0, 0.25), te.Strategy(name="two", phases=(*te.linear_probe().phases, phase(1))))
     assert set(result.metrics) == {"train", "test"}
     assert [p.num_frozen for p in result.phases] == [3, 2]
-    head = 2 * 12 - 2 * 1  # 11 features (4 + 4 + 3) and a bias for each of two classes, less nothing
-    assert result.phases[0].trained_parameters == 24 == head + 2
+    assert result.phases[0].trained_parameters == 24  # 4 + 4 + 3 features and a bias, for each of two classes
     assert result.trained_parameters == 24 + 4 * 4 * 9 + 8
     assert result.phases[0].history == {}
     assert result.to_dict()["strategy"]["name"] == "two"
@@ -221,22 +221,3 @@ def test_a_solved_head_predicts_what_the_model_predicts():
     np.testing.assert_allclose(tf.nn.softmax(found.logits), expected, atol=1e-5)
     assert result.metrics["test"]["accuracy"] == np.mean(expected.argmax(axis=1) == dataset.test.labels)
     assert te.evaluate(model, dataset.test) == result.metrics["test"]
-
-
-def test_minilm_probes_real_questions(shared):
-    """Frozen MiniLM of TF Hub, ten questions for each of 77 intents: at least 83 % of the test set."""
-    folder = shared / "data" / "banking77"
-    dataset = te.load_text(folder / "train.csv", label="category", test=folder / "test.csv", validation=0.0)
-    hub = shared / "hub"
-    encoder = te.load_encoder(hub / "minilm_encoder", preprocessing=str(hub / "minilm_preprocess"), pooling="mean")
-    model = te.build_text_classifier(encoder, dataset.class_names)
-    result = te.train(model, dataset.few_shot(10, seed=0), te.linear_probe())
-    assert result.metrics["test"]["accuracy"] >= 0.83
-
-
-def test_mobilenet_probes_real_photographs(shared):
-    """Frozen MobileNetV2 of TF Hub on blood cells: at least 95 % of a fifth that was held out."""
-    dataset = te.load_images(shared / "data" / "bccd" / "crops", validation=0.0, test=0.2)
-    encoder = te.load_encoder(shared / "hub" / "mobilenet_v2_035_224_feature_vector")
-    model = te.build_image_classifier(encoder, dataset.class_names)
-    assert te.train(model, dataset, te.linear_probe()).metrics["test"]["accuracy"] >= 0.95

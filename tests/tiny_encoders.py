@@ -72,7 +72,9 @@ def _fill(body: keras.Model) -> None:
     rng = np.random.default_rng(0)
     for weight in body.weights:
         if "seed_generator" not in weight.path:
-            weight.assign(rng.uniform(0.2, 0.8, weight.shape) if "moving" in weight.path else rng.normal(0, 0.4, weight.shape))
+            weight.assign(
+                rng.uniform(0.2, 0.8, weight.shape) if "moving" in weight.path else rng.normal(0, 0.4, weight.shape)
+            )
 
 
 def _frozen(encoder: Encoder) -> Encoder:

@@ -121,7 +121,7 @@ def test_the_freeze_boundary_follows_what_is_unfrozen(name, request):
 def test_unknown_blocks_are_named(selector):
     """Unfreezing what is not there says what is."""
     for encoder in (tiny_image_encoder(), te.load_encoder("glyphs")):
-        with pytest.raises(ValueError, match="99|nothing"):
+        with pytest.raises(ValueError, match=r"99|nothing"):
             encoder.unfreeze(selector)
 
 

@@ -53,7 +53,9 @@ def test_encoders_are_frozen_at_first(glyphs):
 def test_a_module_of_texts_is_an_encoder(tmp_path):
     """A folder with a SavedModel from texts to vectors becomes a text encoder, named after the folder."""
     spec = tf.TensorSpec([None], tf.string)
-    folder = saved(tmp_path / "lengths", lambda x: tf.cast(tf.strings.length(x), tf.float32)[:, None] * [1.0, 2.0], spec)
+    folder = saved(
+        tmp_path / "lengths", lambda x: tf.cast(tf.strings.length(x), tf.float32)[:, None] * [1.0, 2.0], spec
+    )
     encoder = te.load_encoder(folder)
     assert (encoder.spec.kind, encoder.spec.name, encoder.dim) == ("text", "lengths", 2)
     np.testing.assert_allclose(encoder(["ab", "abc"]), [[4, 8], [6, 12]])

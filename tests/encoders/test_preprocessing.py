@@ -9,7 +9,10 @@ from tfembed.encoders.preprocessing import ImagePreprocessing, mask_name, trim_p
 
 def test_padding_is_cut_to_the_longest_text():
     """Every tensor is cut to the longest text of the batch."""
-    inputs = {"token_ids": tf.constant([[5, 6, 0, 0], [5, 0, 0, 0]]), "padding_mask": tf.constant([[1, 1, 0, 0], [1, 0, 0, 0]])}
+    inputs = {
+        "token_ids": tf.constant([[5, 6, 0, 0], [5, 0, 0, 0]]),
+        "padding_mask": tf.constant([[1, 1, 0, 0], [1, 0, 0, 0]]),
+    }
     trimmed = trim_padding(inputs)
     assert {name: value.numpy().tolist() for name, value in trimmed.items()} == {
         "token_ids": [[5, 6], [5, 0]],
@@ -47,7 +50,10 @@ def test_every_shape_comes_out_the_same(shape):
 def test_encoded_images_of_different_sizes_are_one_batch():
     """JPEG and PNG files of different sizes become one batch; their colours stay."""
     red = tf.constant([255, 0, 0], tf.uint8)
-    files = [tf.io.encode_png(tf.ones([5, 7, 1], tf.uint8) * red), tf.io.encode_jpeg(tf.ones([9, 9, 1], tf.uint8) * red)]
+    files = [
+        tf.io.encode_png(tf.ones([5, 7, 1], tf.uint8) * red),
+        tf.io.encode_jpeg(tf.ones([9, 9, 1], tf.uint8) * red),
+    ]
     batch = ImagePreprocessing((4, 4))(tf.stack(files))
     np.testing.assert_allclose(batch, np.broadcast_to([1.0, 0.0, 0.0], [2, 4, 4, 3]), atol=0.02)
 

@@ -131,7 +131,7 @@ class Encoder(keras.layers.Layer):
         value: Any = self._given(features, start)
         flags = [training and trains for trains in self._flags()[:stop]]
         if start == 0 and stop == len(self.blocks) and (True not in flags or isinstance(self.body, HubLayer)):
-            value = self.body(value, training=training)
+            value = self.body(value, training=True in flags)
         else:
             for first, last, trains in runs(flags, start):
                 value = self.parts.segment(first, last, trains)(value)

@@ -111,8 +111,7 @@ class ModelParts:
             for layer in layers:
                 layer.trainable = trains  # what keeps batch norm in inference mode
             for variable in block.variables if trains else ():
-                if variable.trainable:
-                    variable.trainable = id(variable) in chosen
+                variable.trainable = id(variable) in chosen
 
     def _find_levels(self) -> dict[int, int]:
         """For each tensor of the model, by id, the last block that it depends on; -1 for none."""
