@@ -4,11 +4,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 # A virtual environment holds absolute paths, so a moved or renamed folder needs its own stamp.
 INSTALLED := $(VENV)/installed-$(shell pwd | cksum | cut -d' ' -f1)
-export TF_CPP_MIN_LOG_LEVEL ?= 2
-export TF_ENABLE_ONEDNN_OPTS ?= 1
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench notebooks clean
+.PHONY: help install demo test lint clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,12 +32,6 @@ lint: $(INSTALLED)  ## ruff and mypy
 	"$(PY)" -m ruff check .
 	"$(PY)" -m ruff format --check .
 	"$(PY)" -m mypy
-
-bench: $(INSTALLED)  ## every benchmark, one after the other
-	@set -e; for file in benchmarks/*.py; do echo "== $$file"; "$(PY)" "$$file"; done
-
-notebooks: $(INSTALLED)  ## run every notebook
-	"$(PY)" -m pytest tests/test_notebooks.py
 
 clean:  ## remove the environment, caches, runs and exports
 	rm -rf "$(VENV)" dist runs *.egg-info .pytest_cache .ruff_cache .mypy_cache
