@@ -501,7 +501,6 @@ def test_real_modules_train_their_top(shared: Path, name: str) -> None:
         assert (old != new).any()
 
 
-@pytest.mark.skipif(not GLYPHS.is_dir(), reason="the glyphs encoder has not been made yet: run its recipe")
 def test_the_shipped_encoder_is_cut_at_every_block() -> None:
     """The encoder that ships with the package is cut, also for training, though its training fuses its batch norm."""
     module = tf.saved_model.load(str(GLYPHS))

@@ -34,6 +34,7 @@ class Encoder(keras.layers.Layer):
         **layer_options: Options of `keras.layers.Layer`.
 
     Example:
+        >>> import numpy as np
         >>> from tfembed import load_encoder
         >>> encoder = load_encoder("glyphs")
         >>> encoder(np.zeros([2, 8, 8], "uint8")).shape.as_list() == [2, encoder.dim]
