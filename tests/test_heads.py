@@ -36,10 +36,10 @@ def test_a_classification_is_solved_to_the_optimum(classes, balanced):
     scale = np.sqrt(np.mean(np.sum(np.square(x), axis=1)))
     differences = []
     for strength in (0.1, 1.0, 10.0, 100.0):
-        model = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced" if balanced else None)
+        model = LogisticRegression(C=strength, max_iter=10_000, tol=1e-9, class_weight="balanced" if balanced else None)
         expected = model.fit(x / scale, y).predict_proba(x / scale)
         differences.append(np.abs(expected - probabilities(x, solved)).max())
-    assert min(differences) < 1e-3
+    assert min(differences) < 3e-4
 
 
 def test_the_scale_of_embeddings_does_not_matter():
@@ -93,13 +93,6 @@ def test_one_example_of_each_class_is_enough():
     x, y = np.eye(3, 5, dtype="float32"), np.arange(3)
     kernel, bias = solve_linear(x, y, task="classification", seed=0, balanced=False)
     assert (x @ kernel + bias).argmax(axis=1).tolist() == [0, 1, 2]
-
-
-def test_a_class_without_examples_is_named():
-    """Every class needs a training example: the message says which has none."""
-    x, _ = blobs(3, 6)
-    with pytest.raises(ValueError, match="Class 1 has no training example"):
-        solve_linear(x, np.array([0, 0, 2, 2, 0, 2]), task="classification", seed=0, balanced=False)
 
 
 def test_embeddings_of_zeros_are_solved():

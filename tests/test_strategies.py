@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tiny_encoders import tiny_image_encoder
 
 import tfembed as te
 
@@ -14,6 +15,14 @@ import tfembed as te
         te.top_blocks(2, learning_rate=1e-5, epochs=3),
         te.lp_ft(1),
         te.full(),
+        te.only_block(2),
+        te.only_block("stem"),
+        te.gradual(2),
+        te.biases(),
+        te.norms(),
+        te.lora(4, num_unfrozen=2),
+        te.contrastive(2, steps=7),
+        te.linear_probe(depths=(2, 4)),
         te.Strategy(
             name="own",
             phases=(
@@ -36,7 +45,11 @@ def test_strategies_survive_json(strategy):
 def test_the_strategies_unfreeze_what_they_say():
     """A probe unfreezes nothing and solves; probe and fine-tune do one after the other; full unfreezes everything."""
     phases = {s.name: [(p.unfreeze, p.solve) for p in s.phases] for s in (te.linear_probe(), te.lp_ft(2), te.full())}
-    assert phases == {"linear_probe": [(False, True)], "lp_ft(2)": [(False, True), (2, False)], "full": [(True, False)]}
+    assert phases == {
+        "linear_probe": [(False, True)],
+        "lp_ft(2)": [(False, True), (2, False), (False, True)],
+        "full": [(True, False), (False, True)],
+    }
     assert te.top_blocks(3).phases[0].unfreeze == 3
 
 
@@ -48,6 +61,17 @@ def test_the_strategies_unfreeze_what_they_say():
         ({"batch_size": 0}, "batch_size 0: pass 1 or more"),
         ({"patience": 0}, "patience 0: pass 1 or more"),
         ({"learning_rate": 0.0}, "learning rate 0.0: pass one above 0"),
+        ({"layer_decay": 0.0}, "layer decay 0.0: pass one above 0, at most 1"),
+        ({"layer_decay": 1.1}, "layer decay 1.1"),
+        ({"warmup": 1.0}, "warmup 1.0: pass 0 to below 1"),
+        ({"l2_sp": -1.0}, "l2_sp -1.0: pass 0 or more"),
+        ({"weight_decay": -0.1}, "weight_decay -0.1: pass 0 or more"),
+        ({"steps": 0}, "steps 0: pass 1 or more"),
+        ({"temperature": 0.0}, "temperature 0.0: pass one above 0"),
+        ({"objective": "fun"}, "objective 'fun': pass one of"),
+        ({"objective": "contrastive"}, "contrastive and unfreezes nothing: pass unfreeze=1 or more"),
+        ({"lora_rank": 4}, "of a low rank and unfreezes nothing"),
+        ({"depths": (1,), "unfreeze": 1}, r"joins depths \(1,\) and unfreezes: pass unfreeze=False"),
         ({"label_smoothing": 1.0}, "label smoothing 1.0: pass 0 to below 1"),
         ({"label_smoothing": -0.1}, "label smoothing -0.1"),
     ],
@@ -88,3 +112,41 @@ def test_json_of_no_strategy_is_refused(text, message):
     """The message names what is missing or too much."""
     with pytest.raises(ValueError, match=message):
         te.strategy_from_json(text)
+
+
+def test_strategies_say_what_they_do(capsys):
+    """describe prints, phase by phase, what trains, how many values, at what rate, and what is computed once."""
+    encoder = tiny_image_encoder()
+    encoder.unfreeze("norms")
+    before = [variable.trainable for variable in encoder.variables]
+    te.lp_ft(1).describe(encoder)
+    te.gradual(2).describe(encoder)
+    te.contrastive(3).describe(encoder)
+    assert [variable.trainable for variable in encoder.variables] == before
+    assert capsys.readouterr().out.splitlines() == [
+        "lp_ft(1)",
+        "  1 probe: only the head trains, solved to its optimum; computed once: the embeddings",
+        "  2 fine-tune: block_3 (152 values) and the head train for up to 20 epochs at learning rate 0.0001; "
+        "computed once: block_1, block_2",
+        "  3 solve: only the head trains, solved to its optimum; computed once: the embeddings",
+        "gradual(2)",
+        "  1 probe: only the head trains, solved to its optimum; computed once: the embeddings",
+        "  2 top 1: block_3 (152 values) and the head train for up to 3 epochs at learning rate 0.0001, times 0.4 for "
+        "each block further down; computed once: block_1, block_2",
+        "  3 top 2: block_2, block_3 (304 values) and the head train for up to 3 epochs at learning rate 0.0001, times "
+        "0.4 for each block further down; computed once: block_1",
+        "  4 solve: only the head trains, solved to its optimum; computed once: the embeddings",
+        "contrastive(3)",
+        "  1 contrastive: block_1 to block_3 (420 values) train for 40 steps at learning rate 0.0003, on batches drawn "
+        "by class; the head rests; computed once: nothing of the encoder",
+        "  2 probe: only the head trains, solved to its optimum; computed once: the embeddings",
+    ]
+
+
+def test_what_cannot_be_described_leaves_the_encoder_as_it_was():
+    """A phase that unfreezes too much is an error that lists the blocks, and the flags are put back."""
+    encoder = tiny_image_encoder()
+    encoder.unfreeze(1)
+    with pytest.raises(ValueError, match="Cannot select the top 9 blocks: there are 3"):
+        te.top_blocks(9).describe(encoder)
+    assert encoder.num_frozen == 2

@@ -47,11 +47,12 @@ def tiny_text_encoder(**options: Any) -> Encoder:
     return _frozen(Encoder(spec, body, Letters()))
 
 
+@keras.saving.register_keras_serializable(package="tests")
 class Letters(keras.layers.Layer):
     """Texts to the numbers of their letters, padded to 16."""
 
-    def __init__(self) -> None:
-        super().__init__(dtype="int32", trainable=False)
+    def __init__(self, **layer_options: Any) -> None:
+        super().__init__(**{"dtype": "int32", "trainable": False} | layer_options)
         self._convert_input_args = False
 
     def call(self, texts: Any) -> Any:

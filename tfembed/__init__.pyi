@@ -15,6 +15,7 @@ from .heads import Head as Head
 from .heads import cosine_head as cosine_head
 from .heads import linear_head as linear_head
 from .heads import mlp_head as mlp_head
+from .phases import Phase as Phase
 from .predict import Predictions as Predictions
 from .predict import evaluate as evaluate
 from .predict import predict as predict
@@ -23,11 +24,16 @@ from .runs import load_run as load_run
 from .runs import save_run as save_run
 from .saved_model.graph import CutError as CutError
 from .saved_model.layer import HubLayer as HubLayer
-from .strategies import Phase as Phase
 from .strategies import Strategy as Strategy
+from .strategies import biases as biases
+from .strategies import contrastive as contrastive
 from .strategies import full as full
+from .strategies import gradual as gradual
 from .strategies import linear_probe as linear_probe
+from .strategies import lora as lora
 from .strategies import lp_ft as lp_ft
+from .strategies import norms as norms
+from .strategies import only_block as only_block
 from .strategies import strategy_from_json as strategy_from_json
 from .strategies import top_blocks as top_blocks
 from .train import Result as Result

@@ -122,6 +122,21 @@ def build_head(head: Head, dim: int, num_outputs: int) -> keras.Sequential:
     return keras.Sequential(layers, name="head")
 
 
+def rebuild_head(layers: keras.Sequential, dim: int) -> None:
+    """Make a head anew where embeddings have another length than it was made for.
+
+    Args:
+        layers: From `build_head`; changed in place, so that the models that have it keep it.
+        dim: Length of the embeddings now.
+    """
+    if layers.input_shape[-1] == dim:
+        return
+    fresh = [type(layer).from_config(layer.get_config()) for layer in layers.layers]
+    layers._layers = []
+    for layer in [keras.Input((dim,)), *fresh]:
+        layers.add(layer)
+
+
 def _initializer(seed: int) -> Any:
     # A head begins the same way every time, so that the seed of `train` settles the whole result.
     return keras.initializers.GlorotUniform(seed=seed)
@@ -143,7 +158,7 @@ def solve_linear(
 
     Args:
         embeddings: `(n, dim)`.
-        labels: As in `Split.labels`; each class must be there.
+        labels: As in `Split.labels`; an example of each class must be there.
         task: As in `Dataset.task`.
         seed: Of the folds.
         balanced: Whether every class counts the same, however many examples it has.
@@ -176,28 +191,29 @@ _GRID = (0.1, 1.0, 10.0, 100.0)
 
 
 def _solve_classes(x: np.ndarray, y: np.ndarray, seed: int, balanced: bool) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+    from sklearn.model_selection import StratifiedKFold
     from threadpoolctl import threadpool_limits
 
     counts = np.bincount(y, minlength=2)
     if counts.min() == 0 and len(counts) == 2:  # a label that all or none of the examples have
         return np.zeros((x.shape[1], 2)), np.log((counts + 0.5) / (counts.sum() + 1))
-    if counts.min() == 0:
-        raise ValueError(f"Class {int(counts.argmin())} has no training example: give it at least one.")
-    plain = LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced" if balanced else None)
+    # The intercept is free of the penalty, so the mean may be taken away first: the same optimum, found sooner.
+    mean = x.mean(axis=0)
+    options = {"max_iter": 2000, "tol": 1e-6, "class_weight": "balanced" if balanced else None}
     folds = min(5, int(counts.min()))
     with threadpool_limits(1):  # the products are small: threads cost more than they give, much more on a busy machine
         if folds > 1:
             split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-            model = GridSearchCV(plain, {"C": _GRID}, cv=split, scoring="neg_log_loss").fit(x, y).best_estimator_
+            model = LogisticRegressionCV(
+                Cs=_GRID, l1_ratios=(0,), cv=split, scoring="neg_log_loss", use_legacy_attributes=False, **options
+            ).fit(x - mean, y)
         else:
-            model = plain.fit(x, y)
+            model = LogisticRegression(C=10.0, **options).fit(x - mean, y)
+    kernel, bias = model.coef_.T, model.intercept_ - model.coef_ @ mean
     if len(counts) == 2:  # one row of coefficients: those of the second class against the first
-        return np.concatenate([-model.coef_, model.coef_]).T / 2, np.concatenate(
-            [-model.intercept_, model.intercept_]
-        ) / 2
-    return model.coef_.T, model.intercept_
+        return np.concatenate([-kernel, kernel], axis=1) / 2, np.concatenate([-bias, bias]) / 2
+    return kernel, bias
 
 
 def _solve_ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,51 +1,16 @@
 """Strategies: how much of an encoder to unfreeze, and in which phases. Values only; `train` carries them out."""
 
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-Selector = bool | int | str | tuple[str, ...]
+from tfembed.phases import Phase, phase_from_dict
 
+if TYPE_CHECKING:
+    from tfembed.encoders.encoder import Encoder
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
-    """One stage of training, with a fixed set of trainable variables.
-
-    Attributes:
-        name: What people call it.
-        unfreeze: What of the encoder trains: False for nothing, True for all, a number of top blocks, names of blocks,
-            "biases", "norms", or a regular expression over variable names. The head always trains.
-        solve: Whether a linear head on a frozen encoder is solved to its optimum rather than trained in epochs.
-        epochs: At most; training stops when the validation loss no longer falls.
-        learning_rate: Of AdamW.
-        batch_size: Examples in a step.
-        weight_decay: Of AdamW.
-        label_smoothing: Share of the probability given to all classes, in [0, 1).
-        patience: Epochs without a lower validation loss before training stops.
-    """
-
-    name: str
-    unfreeze: Selector = False
-    solve: bool = False
-    epochs: int = 20
-    learning_rate: float = 1e-3
-    batch_size: int = 16
-    weight_decay: float = 0.0
-    label_smoothing: float = 0.0
-    patience: int = 5
-
-    def __post_init__(self) -> None:
-        if isinstance(self.unfreeze, list):
-            object.__setattr__(self, "unfreeze", tuple(self.unfreeze))
-        if isinstance(self.unfreeze, int) and self.unfreeze < 0:
-            raise ValueError(f"Phase {self.name!r} unfreezes {self.unfreeze} blocks: pass 0 or more.")
-        for name in ("epochs", "batch_size", "patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Phase {self.name!r} has {name} {getattr(self, name)}: pass 1 or more.")
-        if self.learning_rate <= 0:
-            raise ValueError(f"Phase {self.name!r} has learning rate {self.learning_rate}: pass one above 0.")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"Phase {self.name!r} has label smoothing {self.label_smoothing}: pass 0 to below 1.")
+_PROBE = Phase(name="probe", solve=True, epochs=50)
+_SOLVE = Phase(name="solve", solve=True, epochs=50)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,34 +28,104 @@ class Strategy:
     def __post_init__(self) -> None:
         if not self.phases:
             raise ValueError(f"Strategy {self.name!r} has no phases: give it at least one.")
+        if len({phase.depths for phase in self.phases}) > 1:
+            raise ValueError(f"Strategy {self.name!r} joins other depths in other phases: the head needs the same.")
 
     def to_json(self) -> str:
         """The strategy as JSON; `strategy_from_json` reads it back."""
         return json.dumps(asdict(self))
 
+    def describe(self, encoder: "Encoder") -> None:
+        """Print, phase by phase, what trains of an encoder, how many of its values, and what is computed only once.
 
-_PROBE = Phase(name="probe", solve=True, epochs=50)
+        Args:
+            encoder: From `load_encoder`; it is left as it was.
+
+        Raises:
+            ValueError: If a phase unfreezes what the encoder does not have; the message lists what it has.
+
+        Example:
+            >>> from tfembed import load_encoder
+            >>> linear_probe().describe(load_encoder("glyphs"))
+            linear_probe
+              1 probe: only the head trains, solved to its optimum; computed once: the embeddings
+        """
+        from tfembed.description import describe
+
+        print(describe(self, encoder))
 
 
-def linear_probe() -> Strategy:
+def linear_probe(*, depths: tuple[int, ...] = ()) -> Strategy:
     """Train the head alone, on features that are computed once.
+
+    Args:
+        depths: Cuts whose features, pooled, are joined to the embedding that the head takes, as in Head2Toe
+            (https://arxiv.org/abs/2201.03529): depth k lies behind k blocks. None for the embedding alone.
 
     Example:
         >>> [phase.unfreeze for phase in linear_probe().phases]
         [False]
+        >>> linear_probe(depths=(4, 6)).name
+        'linear_probe(depths=(4, 6))'
     """
-    return Strategy(name="linear_probe", phases=(_PROBE,))
+    if not depths:
+        return Strategy(name="linear_probe", phases=(_PROBE,))
+    probe = Phase(name="probe", solve=True, epochs=50, depths=tuple(depths))
+    return Strategy(name=f"linear_probe(depths={tuple(depths)})", phases=(probe,))
 
 
 def top_blocks(num_unfrozen: int, *, learning_rate: float = 1e-4, epochs: int = 20) -> Strategy:
-    """Train the head and the top blocks together from the start.
+    """Train the head and the top blocks together from the start; then solve the head.
 
     Example:
-        >>> top_blocks(2).phases[0].unfreeze
-        2
+        >>> [phase.unfreeze for phase in top_blocks(2).phases]
+        [2, False]
     """
     phase = Phase(name="fine-tune", unfreeze=num_unfrozen, learning_rate=learning_rate, epochs=epochs)
-    return Strategy(name=f"top_blocks({num_unfrozen})", phases=(phase,))
+    return Strategy(name=f"top_blocks({num_unfrozen})", phases=(phase, _SOLVE))
+
+
+def only_block(block: int | str, *, learning_rate: float = 1e-4, epochs: int = 20) -> Strategy:
+    """Probe, then fine-tune one block alone (https://arxiv.org/abs/2210.11466): for inputs that are unlike those of
+    pretraining an early one, for other classes a late one.
+
+    Args:
+        block: Its place from the input end, from 0 on; below 0 from the output end, -1 the last; or its name.
+        learning_rate: Of the block.
+        epochs: At most.
+
+    Example:
+        >>> only_block(0).phases[1].unfreeze
+        (0,)
+    """
+    return _after_probe(
+        f"only_block({block!r})",
+        Phase(name="fine-tune", unfreeze=(block,), learning_rate=learning_rate, epochs=epochs),
+    )
+
+
+def gradual(
+    num_unfrozen: int = 3, *, learning_rate: float = 1e-4, layer_decay: float = 0.4, epochs: int = 3
+) -> Strategy:
+    """Unfreeze one more block in each phase, deeper ones at lower rates (ULMFiT, https://arxiv.org/abs/1801.06146).
+
+    Args:
+        num_unfrozen: Blocks in the last phase.
+        learning_rate: Of the top block.
+        layer_decay: Factor of the learning rate from one block to the one below it.
+        epochs: Of each phase.
+
+    Example:
+        >>> [phase.unfreeze for phase in gradual(2).phases]
+        [False, 1, 2, False]
+    """
+    if num_unfrozen < 1:
+        raise ValueError(f"Cannot unfreeze {num_unfrozen} blocks one after the other: pass 1 or more.")
+    phases = (
+        Phase(name=f"top {k}", unfreeze=k, learning_rate=learning_rate, layer_decay=layer_decay, epochs=epochs)
+        for k in range(1, num_unfrozen + 1)
+    )
+    return _after_probe(f"gradual({num_unfrozen})", *phases)
 
 
 def lp_ft(num_unfrozen: int, *, learning_rate: float = 1e-4, epochs: int = 20) -> Strategy:
@@ -98,21 +133,85 @@ def lp_ft(num_unfrozen: int, *, learning_rate: float = 1e-4, epochs: int = 20) -
 
     Example:
         >>> [phase.name for phase in lp_ft(1).phases]
-        ['probe', 'fine-tune']
+        ['probe', 'fine-tune', 'solve']
     """
-    phases = (_PROBE, *top_blocks(num_unfrozen, learning_rate=learning_rate, epochs=epochs).phases)
-    return Strategy(name=f"lp_ft({num_unfrozen})", phases=phases)
+    phase = Phase(name="fine-tune", unfreeze=num_unfrozen, learning_rate=learning_rate, epochs=epochs)
+    return _after_probe(f"lp_ft({num_unfrozen})", phase)
 
 
 def full(*, learning_rate: float = 3e-5, epochs: int = 20) -> Strategy:
-    """Train everything.
+    """Train everything; then solve the head.
 
     Example:
         >>> full().phases[0].unfreeze
         True
     """
     phase = Phase(name="fine-tune", unfreeze=True, learning_rate=learning_rate, epochs=epochs)
-    return Strategy(name="full", phases=(phase,))
+    return Strategy(name="full", phases=(phase, _SOLVE))
+
+
+def biases(*, learning_rate: float = 1e-3, epochs: int = 20) -> Strategy:
+    """Probe, then train the biases alone, of all blocks (BitFit, https://arxiv.org/abs/2106.10199).
+
+    Example:
+        >>> biases().phases[1].unfreeze
+        'biases'
+    """
+    return _after_probe("biases", Phase(name="biases", unfreeze="biases", learning_rate=learning_rate, epochs=epochs))
+
+
+def norms(*, learning_rate: float = 1e-3, epochs: int = 20) -> Strategy:
+    """Probe, then train scales and offsets of the normalisation layers alone (https://arxiv.org/abs/2003.00152).
+
+    Example:
+        >>> norms().phases[1].unfreeze
+        'norms'
+    """
+    return _after_probe("norms", Phase(name="norms", unfreeze="norms", learning_rate=learning_rate, epochs=epochs))
+
+
+def lora(rank: int = 8, *, num_unfrozen: int | bool = True, learning_rate: float = 1e-3, epochs: int = 20) -> Strategy:
+    """Probe, then train additions of a low rank to the attention's weights (https://arxiv.org/abs/2106.09685).
+
+    Afterwards they are added to the weights, so that nothing of them shows in the model. For encoders of KerasHub.
+
+    Args:
+        rank: Of the additions.
+        num_unfrozen: The top blocks that get them; True for all.
+        learning_rate: Of the additions.
+        epochs: At most.
+
+    Example:
+        >>> lora(4).phases[1].lora_rank
+        4
+    """
+    phase = Phase(name="lora", unfreeze=num_unfrozen, lora_rank=rank, learning_rate=learning_rate, epochs=epochs)
+    return _after_probe(f"lora({rank})", phase)
+
+
+def contrastive(num_unfrozen: int, *, learning_rate: float = 3e-4, steps: int = 40) -> Strategy:
+    """Draw examples of a class together and push classes apart in the top blocks, then probe; for few examples.
+
+    Supervised contrastive learning (https://arxiv.org/abs/2004.11362), which serves as SetFit does.
+
+    Args:
+        num_unfrozen: The top blocks that train.
+        learning_rate: Of these.
+        steps: Batches in all.
+
+    Example:
+        >>> [phase.name for phase in contrastive(2).phases]
+        ['contrastive', 'probe']
+    """
+    phase = Phase(
+        name="contrastive",
+        unfreeze=num_unfrozen,
+        objective="contrastive",
+        learning_rate=learning_rate,
+        steps=steps,
+        batch_size=64,
+    )
+    return Strategy(name=f"contrastive({num_unfrozen})", phases=(phase, _PROBE))
 
 
 def strategy_from_json(text: str) -> Strategy:
@@ -127,13 +226,11 @@ def strategy_from_json(text: str) -> Strategy:
     """
     try:
         values = json.loads(text)
-        return Strategy(name=values["name"], phases=tuple(_phase(phase) for phase in values["phases"]))
+        return Strategy(name=values["name"], phases=tuple(phase_from_dict(phase) for phase in values["phases"]))
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"This is no strategy as to_json writes it: {error!r}.") from error
 
 
-def _phase(values: dict[str, Any]) -> Phase:
-    known = {field.name for field in fields(Phase)}
-    if unknown := set(values) - known:
-        raise ValueError(f"A phase has no {sorted(unknown)}: it has {sorted(known)}.")
-    return Phase(**values)
+def _after_probe(name: str, *phases: Phase) -> Strategy:
+    """The probe first, so that the encoder is not bent to a random head; its like last, on the features that came."""
+    return Strategy(name=name, phases=(_PROBE, *phases, _SOLVE))

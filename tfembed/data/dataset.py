@@ -1,6 +1,6 @@
 """A data set is a value: three parts of labelled examples, and what their labels mean."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -142,6 +142,35 @@ class Dataset:
             )
         drawn = draw_per_class(self.train.labels, n, self.seed if seed is None else seed)
         return replace(self, train=self.train.subset(drawn))
+
+    def with_descriptions(self, labels: Mapping[str, str]) -> "Dataset":
+        """Let descriptions of classes in words join the training examples, as further shots.
+
+        Args:
+            labels: What a class means, by its name; those without a description stay as they are.
+
+        Raises:
+            ValueError: If the examples are no texts, a class is unknown, or a description is empty.
+
+        Example:
+            >>> data = Dataset.from_arrays(["yes", "no"] * 2, ["y", "n"] * 2, validation=0, test=0)
+            >>> data.with_descriptions({"y": "the customer agrees"}).train.examples.tolist()[-1]
+            'the customer agrees'
+        """
+        if self.kind != "text" or self.task == "regression":
+            raise ValueError(f"Descriptions join texts with classes: these are {self.kind}s for a {self.task}.")
+        if unknown := sorted(set(labels) - set(self.class_names)):
+            raise ValueError(f"There are no classes {unknown} to describe: the classes are {list(self.class_names)}.")
+        if empty := [name for name, text in labels.items() if not text.strip()]:
+            raise ValueError(f"The descriptions of {empty} are empty: write what the class means, or leave it out.")
+        places = [self.class_names.index(name) for name in labels]
+        rows = np.eye(len(self.class_names)) if self.task == "multi_label" else np.arange(len(self.class_names))
+        _, texts = as_examples(list(labels.values()), lambda i: f"descriptions[{i}]")
+        train = Split(
+            examples=np.concatenate([self.train.examples, texts]),
+            labels=np.concatenate([self.train.labels, rows[places].astype(self.train.labels.dtype)]),
+        )
+        return replace(self, train=train)
 
     def describe(self) -> str:
         """A summary in a few lines: sizes, classes and their balance, lengths of texts or sizes of images."""

@@ -1,7 +1,7 @@
 """Encoder: raw texts or images in, embeddings out, with blocks that can be unfrozen and a cut between them."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfembed.encoders.parts import ModelParts, ModuleParts, Parts, runs
-from tfembed.encoders.pooling import pool
+from tfembed.encoders.pooling import pool, pool_depth
 from tfembed.encoders.preprocessing import mask_name, trim_padding
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.saved_model.blocks import Block
@@ -31,6 +31,7 @@ class Encoder(keras.layers.Layer):
         body: A HubLayer, or a functional Keras model.
         preprocessing: A layer from raw examples to what the body takes; None if the body takes them as they are.
         dim: The length of an embedding; found out if None.
+        trained_with: The strategy that the weights were trained with, as JSON; None if they are the pretrained ones.
         **layer_options: Options of `keras.layers.Layer`.
 
     Example:
@@ -47,6 +48,7 @@ class Encoder(keras.layers.Layer):
         body: keras.layers.Layer,
         preprocessing: keras.layers.Layer | None = None,
         dim: int | None = None,
+        trained_with: str | None = None,
         **layer_options: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", "name": "encoder"} | layer_options)
@@ -55,7 +57,8 @@ class Encoder(keras.layers.Layer):
         self.spec = EncoderSpec(**spec) if isinstance(spec, dict) else spec
         self.body, self.preprocessing = body, preprocessing
         self._parts: Parts | None = None
-        self._dim = dim
+        self._dim, self.trained_with = dim, trained_with
+        self._unfrozen: Any = False
         # In a namespace, which hides the functions from TensorFlow: an export would take them along.
         self._traced = SimpleNamespace(by_cut={})
         self.built = True
@@ -83,7 +86,7 @@ class Encoder(keras.layers.Layer):
         """The length of an embedding."""
         if self._dim is None:
             texts = self.spec.kind == "text"
-            sample = tf.constant(["a"]) if texts else tf.zeros([1, *(self.spec.image_size or (8, 8)), 3], tf.uint8)
+            sample = tf.constant(["a b"]) if texts else tf.zeros([1, *(self.spec.image_size or (8, 8)), 3], tf.uint8)
             self._dim = int(self(sample).shape[-1])
         return self._dim
 
@@ -106,6 +109,34 @@ class Encoder(keras.layers.Layer):
         self.trainable = bool(selector)
         if selector:
             self.parts.set_trained(selector)
+        self._unfrozen = selector
+
+    @property
+    def unfrozen(self) -> Any:
+        """What `unfreeze` was called with last."""
+        return self._unfrozen
+
+    def join(self, depths: tuple[int, ...]) -> int:
+        """Join the pooled features of some depths to the embedding, in place of those joined so far.
+
+        Args:
+            depths: Depth k lies behind k blocks; none for the embedding alone.
+
+        Returns:
+            The length of an embedding now.
+
+        Raises:
+            ValueError: If there is no such depth.
+        """
+        if wrong := [depth for depth in depths if not 0 < depth < len(self.blocks)]:
+            raise ValueError(
+                f"There is nothing to join at depths {wrong}: the encoder has {len(self.blocks)} blocks, pass depths "
+                f"from 1 to {len(self.blocks) - 1}. The embedding itself is always there."
+            )
+        if tuple(depths) != self.spec.depths:
+            self.spec, self._dim = replace(self.spec, depths=tuple(sorted(depths))), None
+            self._traced.by_cut.clear()
+        return self.dim
 
     def prepare(self, examples: Any) -> dict[str, Any]:
         """What the body takes, made of a batch of raw examples: tokens without needless padding, or pixels."""
@@ -127,6 +158,29 @@ class Encoder(keras.layers.Layer):
         Raises:
             CutError: If the body cannot be cut there.
         """
+        last = len(self.blocks)
+        if stop == last and self.spec.depths:
+            return self._joined(features, start, training)
+        return self._embedded(*self._stretch(features, start, stop, training), stop == last)
+
+    def _joined(self, features: dict[str, Any], start: int, training: bool) -> Any:
+        """The pooled features of each depth, then the embedding."""
+        vectors = []
+        for stop in self.spec.depths:
+            value, mask = self._stretch(features, start, stop, training)
+            vectors.append(pool_depth(value, mask))
+            features, start = self._embedded(value, mask, False), stop
+        return tf.concat(
+            [*vectors, self._embedded(*self._stretch(features, start, len(self.blocks), training), True)], 1
+        )
+
+    def _embedded(self, value: Any, mask: Any, last: bool) -> Any:
+        if last:
+            return pool(value, mask, self.spec)
+        return value if mask is None else value | {MASK: mask}
+
+    def _stretch(self, features: dict[str, Any], start: int, stop: int, training: bool) -> tuple[Any, Any]:
+        """What crosses the second cut, and the padding mask."""
         name = mask_name(features) if start == 0 else MASK
         mask = features.get(name) if name else None
         value: Any = self._given(features, start)
@@ -136,9 +190,7 @@ class Encoder(keras.layers.Layer):
         else:
             for first, last, trains in runs(flags, start):
                 value = self.parts.segment(first, last, trains)(value)
-        if stop == len(self.blocks):
-            return pool(value, mask, self.spec)
-        return value if mask is None else value | {MASK: mask}
+        return value, mask
 
     def _given(self, features: dict[str, Any], start: int) -> Any:
         if start == 0:
@@ -216,6 +268,7 @@ class Encoder(keras.layers.Layer):
             "spec": asdict(self.spec),
             "body": serialize(self.body),
             "dim": self.dim,
+            "trained_with": self.trained_with,
             "preprocessing": None if self.preprocessing is None else serialize(self.preprocessing),
         }
 

@@ -28,6 +28,13 @@ class Parts(Protocol):
     def set_trained(self, selector: Any) -> None:
         """Let what a selector names train, and freeze the rest."""
 
+    @property
+    def trained_layers(self) -> list[keras.layers.Layer]:
+        """The layers inside the blocks that train; none of a module, which hides them."""
+
+    def refresh(self) -> None:
+        """Look again for variables, after a layer was given some, or lost them."""
+
 
 class ModuleParts:
     """The parts of a SavedModel in a HubLayer, without blocks that the wanted output does not need."""
@@ -59,6 +66,14 @@ class ModuleParts:
         names = [re.escape(variable_name(variable)) for variable in select_variables(blocks, selector)]
         self._layer.unfreeze(f"^({'|'.join(names)})$" if names else False)
 
+    @property
+    def trained_layers(self) -> list[keras.layers.Layer]:
+        """See Parts."""
+        return []
+
+    def refresh(self) -> None:
+        """See Parts; a module has the variables that it has."""
+
 
 class ModelParts:
     """The parts of a functional Keras model: its layers in groups."""
@@ -66,10 +81,7 @@ class ModelParts:
     def __init__(self, model: keras.Model) -> None:
         self._model = model
         self._layers = _grouped(model)
-        self.blocks = tuple(
-            Block(name, tuple(variable for layer in layers for variable in layer.weights))
-            for name, layers in self._layers.items()
-        )
+        self.refresh()
         self._levels = self._find_levels()
 
     def segment(self, start: int, stop: int, training: bool) -> Callable[[Any], Any]:
@@ -113,6 +125,19 @@ class ModelParts:
             for variable in block.variables if trains else ():
                 variable.trainable = id(variable) in chosen
 
+    @property
+    def trained_layers(self) -> list[keras.layers.Layer]:
+        """See Parts."""
+        trained = [layer for layers in self._layers.values() for layer in layers if layer.trainable_variables]
+        return [inner for layer in trained for inner in layer._flatten_layers()]
+
+    def refresh(self) -> None:
+        """See Parts."""
+        self.blocks = tuple(
+            Block(name, tuple(variable for layer in layers for variable in layer.weights))
+            for name, layers in self._layers.items()
+        )
+
     def _find_levels(self) -> dict[int, int]:
         """For each tensor of the model, by id, the last block that it depends on; -1 for none."""
         own = {id(layer): i for i, layers in enumerate(self._layers.values()) for layer in layers}
@@ -139,7 +164,15 @@ class ModelParts:
             if node.outputs and self._levels[id(node.outputs[0])] >= cut:
                 used.extend(node.input_tensors)
         names = dict(zip(map(id, self._model.inputs), self._input_names(), strict=True))
-        crossing = {id(tensor): tensor for tensor in used if self._levels[id(tensor)] < cut}
+        crossing: dict[int, Any] = {}
+        while used:
+            tensor = used.pop(0)
+            if self._levels[id(tensor)] < 0 and id(tensor) not in names:  # no weights in it: made again from the inputs
+                used.extend(
+                    tensor._keras_history.operation._inbound_nodes[tensor._keras_history.node_index].input_tensors
+                )
+            elif self._levels[id(tensor)] < cut:
+                crossing[id(tensor)] = tensor
         return {names.get(key) or self._name(tensor): tensor for key, tensor in crossing.items()}
 
     def _input_names(self) -> list[str]:

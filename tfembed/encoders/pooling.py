@@ -58,7 +58,43 @@ def _over_tokens(tensor: Any, mask: Any, spec: EncoderSpec) -> Any:
         )
     if spec.pooling == "cls":
         return tensor[:, 0]
+    if spec.pooling == "mean":
+        return _masked_mean(tensor, mask)
+    real = tf.ones_like(tensor[..., :1]) if mask is None else tf.cast(mask, tensor.dtype)[..., tf.newaxis]
+    return tf.reduce_max(tf.where(real > 0, tensor, tensor.dtype.min), axis=1)
+
+
+def pool_depth(features: dict[str, Any], mask: Any) -> Any:
+    """Make one vector per example of what crosses a cut: means over tokens or pixels, of length 1.
+
+    Args:
+        features: Tensors by name.
+        mask: As in `pool`.
+
+    Returns:
+        float32 `(n, dim)`; features that are no vectors, sequences of vectors or feature maps are left out.
+
+    Raises:
+        ValueError: If nothing is left.
+
+    Example:
+        >>> pool_depth({"x": tf.constant([[[3.0, 0.0], [3.0, 8.0]]])}, None).numpy().round(1).tolist()
+        [[0.6, 0.8]]
+    """
+    wanted = [features[name] for name in sorted(features) if features[name].dtype.is_floating]
+    pooled = [_mean(tensor, mask) for tensor in wanted if tensor.shape.rank in (2, 3, 4) and tensor.shape[-1]]
+    if not pooled:
+        raise ValueError(f"What crosses this cut cannot be pooled: {sorted(features)}. Choose another depth.")
+    return tf.concat([tf.math.l2_normalize(vector, axis=-1, epsilon=1e-12) for vector in pooled], axis=-1)
+
+
+def _mean(tensor: Any, mask: Any) -> Any:
+    tensor = tf.cast(tensor, tf.float32)
+    if len(tensor.shape) == 4:
+        return tf.reduce_mean(tensor, axis=(1, 2))
+    return _masked_mean(tensor, mask) if len(tensor.shape) == 3 else tensor
+
+
+def _masked_mean(tensor: Any, mask: Any) -> Any:
     weights = tf.ones_like(tensor[..., :1]) if mask is None else tf.cast(mask, tensor.dtype)[..., tf.newaxis]
-    if spec.pooling == "max":
-        return tf.reduce_max(tf.where(weights > 0, tensor, tensor.dtype.min), axis=1)
     return tf.reduce_sum(tensor * weights, axis=1) / tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)

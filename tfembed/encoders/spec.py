@@ -21,6 +21,7 @@ class EncoderSpec:
         mean: Subtracted from pixel values in [0, 1].
         scale: Divides what remains; mean 0.5 and scale 0.5 give [-1, 1].
         max_length: Tokens kept of a text.
+        depths: Cuts whose features, pooled, are joined to the embedding; depth k lies behind k blocks.
         licence: The licence of the weights.
         source: Where the weights are from.
         good_for: What it is good for, in a few words.
@@ -37,6 +38,7 @@ class EncoderSpec:
     mean: float = 0.0
     scale: float = 1.0
     max_length: int = 256
+    depths: tuple[int, ...] = ()
     licence: str = "unknown"
     source: str = ""
     good_for: str = ""
@@ -46,5 +48,6 @@ class EncoderSpec:
             raise ValueError(f"Encoder {self.name!r} has kind {self.kind!r}: expected 'text' or 'image'.")
         if self.pooling is not None and self.pooling not in POOLINGS:
             raise ValueError(f"Unknown pooling {self.pooling!r}: pass one of {', '.join(POOLINGS)}, or None.")
+        object.__setattr__(self, "depths", tuple(self.depths))
         if self.image_size is not None:
             object.__setattr__(self, "image_size", tuple(self.image_size))  # JSON knows lists only

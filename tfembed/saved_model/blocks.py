@@ -103,14 +103,14 @@ def check_cover(blocks: Sequence[Block], variables: Iterable[Any]) -> None:
         )
 
 
-def select_variables(blocks: Sequence[Block], selector: bool | int | str | Sequence[str]) -> tuple[Any, ...]:
+def select_variables(blocks: Sequence[Block], selector: bool | int | str | Sequence[str | int]) -> tuple[Any, ...]:
     """Select variables to train.
 
     Args:
         blocks: Blocks from input to output.
-        selector: True for all, False for none; a number of blocks counted from the output; names of blocks; "biases"
-            or "norms" (scales and offsets of batch and layer norm); or a regular expression that is searched for
-            in the variables' names.
+        selector: True for all, False for none; a number of blocks counted from the output; a list of names of blocks or
+            of their places from the input end, from 0 on (below 0 from the output end); "biases" or "norms" (scales
+            and offsets of batch and layer norm); or a regular expression that is searched for in variables' names.
 
     Returns:
         Those of the selected variables that can be trained: moving statistics and seeds are left out.
@@ -132,14 +132,16 @@ def select_variables(blocks: Sequence[Block], selector: bool | int | str | Seque
         return _variables(_top(blocks, selector))
     if isinstance(selector, str):
         return _search(blocks, selector)
-    if not isinstance(selector, Sequence) or not all(isinstance(name, str) for name in selector):
+    if not isinstance(selector, Sequence) or not all(isinstance(name, str | int) for name in selector):
         raise TypeError(
             f"Cannot select variables by {selector!r}: pass True or False, a number of top blocks, a list of block "
             f"names, a regular expression over variable names, 'biases' or 'norms'. The blocks are {names}."
         )
-    if unknown := [name for name in selector if name not in names]:
+    places = dict(enumerate(names)) | {i - len(names): name for i, name in enumerate(names)}
+    chosen = [places.get(name, name) if isinstance(name, int) else name for name in selector]
+    if unknown := [name for name in chosen if name not in names]:
         raise ValueError(f"There are no blocks {unknown}: from input to output there are {names}.")
-    return _variables([block for block in blocks if block.name in selector])
+    return _variables([block for block in blocks if block.name in chosen])
 
 
 def _top(blocks: Sequence[Block], number: int) -> Sequence[Block]:

@@ -1,0 +1,45 @@
+"""Batches: every example once, those of like length together."""
+
+import numpy as np
+import pytest
+
+from tfembed.batches import Drawn, Epochs, order
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_every_example_is_in_one_batch(seed):
+    """Shuffled or not, an epoch has each row once, and all batches but the last short one are full."""
+    lengths = np.random.default_rng(1).integers(1, 30, 50)
+    found = order(lengths, 8, None if seed is None else np.random.default_rng(seed))
+    assert sorted(np.concatenate(found).tolist()) == list(range(50))
+    assert sorted(map(len, found)) == [2, *[8] * 6]
+
+
+def test_epochs_differ_and_are_settled_by_the_seed():
+    """Each epoch draws other batches; the same generator draws the same ones."""
+    lengths = np.arange(40) % 7 + 1
+
+    def two(seed):
+        epochs = Epochs(lengths, 4, np.random.default_rng(seed))
+        return [[rows.tolist() for rows in epochs] for _ in range(2)]
+
+    first, second = two(0)
+    assert first != second
+    assert two(0) == [first, second]
+    assert two(1)[0] != first
+    assert len(Epochs(lengths, 7, None)) == 6
+
+
+def test_like_lengths_share_a_batch():
+    """Padding to the longest of a batch costs little: less than a third of what random batches would cost."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 100, 400)
+    padded = sum(len(rows) * lengths[rows].max() for rows in order(lengths, 8, rng)) - lengths.sum()
+    at_random = sum(len(rows) * lengths[rows].max() for rows in rng.permutation(400).reshape(-1, 8)) - lengths.sum()
+    assert padded < at_random / 3
+
+
+def test_drawn_batches_come_in_the_number_that_was_asked_for():
+    """An epoch of drawn batches has as many as it says."""
+    drawn = Drawn(np.arange(12) % 3, 4, 5, np.random.default_rng(0))
+    assert len(drawn) == len(list(drawn)) == 5

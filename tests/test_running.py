@@ -1,0 +1,207 @@
+"""Phases of every kind: what they train, what they leave, and what they undo."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from test_train import CLASSES, data, images, model_of, moved, one, phase, snapshot
+from tiny_encoders import tiny_text_encoder
+
+import tfembed as te
+from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.spec import EncoderSpec
+from tfembed.features import FeatureCache
+from tfembed.predict import parts_of
+from tfembed.running import run_phase
+
+
+def attention_encoder() -> Encoder:
+    """Letters, and two layers of attention with names as KerasHub has them; frozen."""
+    tiny = tiny_text_encoder()
+    ids = keras.Input((None,), dtype="int32", name="token_ids")
+    mask = keras.Input((None,), dtype="int32", name="padding_mask")
+    x = keras.layers.Embedding(128, 8, name="token_embedding")(ids)
+    for i in range(2):
+        allowed = keras.ops.expand_dims(mask, 1)
+        x = x + keras.layers.MultiHeadAttention(2, 4, dropout=0.1, name=f"layer_{i}_attention")(
+            x, x, attention_mask=allowed
+        )
+    spec = EncoderSpec(name="attention", handle="attention", kind="text", pooling="mean")
+    encoder = Encoder(spec, keras.Model({"token_ids": ids, "padding_mask": mask}, x), tiny.preprocessing)
+    encoder.unfreeze(False)
+    return encoder
+
+
+def letters(count=24):
+    texts = [("ab" if i % 2 else "ba") * (1 + i % 3) + "xyz"[: i % 4] for i in range(count)]
+    return te.Dataset.from_arrays(texts, [i % 2 for i in range(count)], ["ba", "ab"], validation=0, test=0)
+
+
+def run(parts, phase, dataset=None, seed=0):
+    return run_phase(parts, dataset or data(), phase, seed=seed, balanced=False, cache=FeatureCache())
+
+
+def test_one_block_alone_moves():
+    """only_block names a block by its place or its name; no other block moves, above or below."""
+    for block in (0, "block_1", -3):
+        model = model_of()
+        before = snapshot(parts_of(model).encoder)
+        te.train(model, data(), te.only_block(block, epochs=2, learning_rate=1e-2))
+        changes = moved(before, snapshot(parts_of(model).encoder))
+        assert {name for name, each in changes.items() if any(each)} == {"block_1"}
+    with pytest.raises(ValueError, match=r"There are no blocks \[7\]: from input to output there are \['block_1'"):
+        te.train(model_of(), data(), te.only_block(7))
+
+
+def test_gradual_unfreezing_goes_down_block_by_block():
+    """Each phase has one block more, and the cut moves down with it."""
+    result = te.train(model_of(), data(), te.gradual(3, epochs=1))
+    assert [each.num_frozen for each in result.phases] == [3, 2, 1, 0, 3]
+    assert [each.name for each in result.phases] == ["probe", "top 1", "top 2", "top 3", "solve"]
+
+
+def test_lower_blocks_learn_at_lower_rates():
+    """After one step of Adam from rest, each weight has moved by its block's learning rate."""
+    model = model_of(dropout=0.0)
+    parts = parts_of(model)
+    before = snapshot(parts.encoder)
+    run(parts, phase(True, epochs=1, batch_size=24, learning_rate=1e-3, layer_decay=0.5))
+    after = snapshot(parts.encoder)
+    steps = [np.abs(after[f"block_{i}"][0] - before[f"block_{i}"][0]).max() for i in (1, 2, 3)]
+    np.testing.assert_allclose(steps, [0.25e-3, 0.5e-3, 1e-3], rtol=0.02)
+
+
+def test_contrastive_training_draws_classes_apart():
+    """The loss on batches drawn by class falls, the head rests, and frozen blocks stay."""
+    model = model_of(dropout=0.0)
+    parts = parts_of(model)
+    before, head = snapshot(parts.encoder), parts.head.get_weights()
+    tuned = te.contrastive(1, steps=30, learning_rate=1e-2).phases[0]
+    embeddings = parts.encoder(images()).numpy()
+    result = run(parts, tuned)
+    changes = moved(before, snapshot(parts.encoder))
+    assert [any(changes[name]) for name in before] == [False, False, True]
+    assert all(np.array_equal(a, b) for a, b in zip(head, parts.head.get_weights(), strict=True))
+    assert result.trained_parameters == 4 * 4 * 9 + 8
+
+    def gap(vectors):
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        cosines, same = unit @ unit.T, np.arange(24)[:, None] % 2 == np.arange(24)[None] % 2
+        return cosines[same].mean() - cosines[~same].mean()
+
+    assert gap(parts.encoder(images()).numpy()) > gap(embeddings) + 0.01
+
+
+def test_low_rank_additions_end_up_in_the_weights():
+    """LoRA moves nothing but the attention's query and value weights, by a change of its rank, and leaves no trace."""
+    encoder = attention_encoder()
+    model = te.build_text_classifier(encoder, ["ba", "ab"])
+    names, before = [v.path for v in model.variables], {v.path: v.numpy() for v in encoder.variables}
+    strategy = te.lora(1, epochs=5, learning_rate=1e-2)
+    result = te.train(model, letters(), strategy)
+    assert [v.path for v in model.variables] == names
+    changed = {path for path, value in before.items() if not np.array_equal(value, dict_of(encoder)[path])}
+    kernels = {path for path in before if path.endswith(("query/kernel", "value/kernel"))}
+    assert len(kernels) == 4
+    assert changed - {path for path in before if "seed" in path} == kernels
+    for path in kernels:
+        change = (dict_of(encoder)[path] - before[path]).reshape(-1, before[path].shape[-1])
+        assert np.linalg.matrix_rank(change, tol=1e-5) == 1
+    assert result.phases[1].num_frozen == 1
+    assert result.phases[1].trained_parameters == 4 * (8 * 2 + 4) + 2 * 8 + 2
+    text = ["abab", "baba"]
+    reread = keras.Model.from_config(model.get_config())
+    reread.set_weights(model.get_weights())
+    np.testing.assert_allclose(te.predict(reread, text).logits, te.predict(model, text).logits, atol=1e-5)
+
+
+def dict_of(encoder):
+    return {variable.path: variable.numpy() for variable in encoder.variables}
+
+
+def test_encoders_without_attention_refuse_low_rank_additions():
+    """Where nothing can have them, LoRA says so."""
+    with pytest.raises(ValueError, match="no layers of attention for LoRA"):
+        te.train(model_of(), data(), te.lora(2))
+
+
+def test_a_phase_that_made_it_worse_is_undone():
+    """A phase with a higher validation loss than it began with leaves the weights as they were, and says so."""
+    dataset = data(0.3, 0, 40)
+    model = model_of(dropout=0.0)
+    parts = parts_of(model)
+    assert run(parts, te.linear_probe().phases[0], dataset).kept
+    before = model.get_weights()
+    worse = run(parts, phase(True, epochs=1, learning_rate=3.0), dataset)
+    assert not worse.kept
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_features_of_several_depths_are_joined():
+    """A probe on depths sees each depth's pooled features before the embedding; a later strategy goes back."""
+    model = model_of()
+    parts = parts_of(model)
+    alone = parts.encoder(images()).numpy()
+    result = te.train(model, data(0, 0.25), te.linear_probe(depths=(1, 2)))
+    joined = parts.encoder(images()).numpy()
+    assert parts.encoder.dim == joined.shape[1] > alone.shape[1] == 11
+    np.testing.assert_allclose(joined[:, -11:], alone, atol=1e-5)
+    prefix, _ = parts.encoder.cut(2)
+    pooled = [np.asarray(tensor).mean(axis=(1, 2)) for _, tensor in sorted(prefix(images()).items())]
+    assert any(
+        np.allclose(joined[:, i : i + 4], unit(p), atol=1e-5) for p in pooled for i in range(joined.shape[1] - 3)
+    )
+    found = te.predict(model, images()).probabilities
+    np.testing.assert_allclose(model.predict(images(), verbose=0), found, atol=1e-5)
+    assert result.phases[0].num_frozen == 3
+    te.train(model, data(), te.linear_probe())
+    assert parts.encoder.dim == 11
+    assert model.get_layer("head").input_shape == (None, 11)
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")  # Keras, saving
+def test_a_model_with_joined_depths_is_saved_and_read(tmp_path):
+    """The depths and the wider head are part of the file."""
+    model = te.build_text_classifier(attention_encoder(), ["ba", "ab"])
+    te.train(model, letters(), te.linear_probe(depths=(1, 2)))
+    model.save(tmp_path / "model.keras")
+    read = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(te.predict(read, ["ab"]).logits, te.predict(model, ["ab"]).logits, atol=1e-5)
+
+
+def test_depths_that_are_not_there_are_refused():
+    """The error says which depths there are."""
+    with pytest.raises(ValueError, match=r"depths \[3\]: the encoder has 3 blocks, pass depths from 1 to 2"):
+        te.train(model_of(), data(), te.linear_probe(depths=(1, 3)))
+
+
+def test_the_head_is_solved_again_after_fine_tuning():
+    """Behind its last phase, the head is the optimum on the features that fine-tuning left."""
+    model, dataset = model_of(dropout=0.0), data()
+    te.train(model, dataset, te.lp_ft(1, epochs=2))
+    parts = parts_of(model)
+    left = parts.head.get_weights()
+    run(parts, te.linear_probe().phases[0], dataset, seed=2)
+    for a, b in zip(left, parts.head.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_classes_without_an_example_are_named():
+    """A class that no training example has is refused by its name, before anything is trained."""
+    dataset = replace(data(), class_names=(*CLASSES, "grey"))
+    model = te.build_image_classifier(parts_of(model_of()).encoder, dataset.class_names)
+    with pytest.raises(ValueError, match=r"Classes without a training example: \['grey'\]"):
+        te.train(model, dataset, one())
+
+
+def test_a_trained_encoder_knows_its_strategy():
+    """The strategy is kept with the encoder, so that a run or an export can say how it was trained."""
+    model = model_of()
+    assert parts_of(model).encoder.trained_with is None
+    te.train(model, data(), te.lp_ft(1, epochs=1))
+    assert te.strategy_from_json(parts_of(model).encoder.trained_with) == te.lp_ft(1, epochs=1)

@@ -1,0 +1,107 @@
+"""Phase: one stage of training with a fixed set of trainable variables. A value; strategies are made of them."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+Selector = bool | int | str | tuple[str | int, ...]
+OBJECTIVES = ("labels", "contrastive")
+
+# What each number of a phase may be: the least, and what it must stay below.
+_AT_LEAST_ONE = ("epochs", "batch_size", "patience", "steps")
+_NOT_NEGATIVE = ("weight_decay", "l2_sp", "lora_rank")
+_SHARES = ("label_smoothing", "warmup")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One stage of training, with a fixed set of trainable variables.
+
+    Attributes:
+        name: What people call it.
+        unfreeze: What of the encoder trains: False for nothing, True for all, a number of top blocks, names of blocks
+            or their places from the input end, "biases", "norms", or a regular expression over variable names. The
+            head always trains, unless the objective does without it.
+        objective: `"labels"`: what the head says should be the labels. `"contrastive"`: embeddings of the same class
+            should be near each other, on batches drawn by class; the head rests.
+        solve: Whether a linear head on a frozen encoder is solved to its optimum rather than trained in epochs.
+        epochs: At most; training stops when the validation loss no longer falls.
+        steps: Batches in all where they are drawn by class; epochs do not count then.
+        learning_rate: Of AdamW, for the head and the last block that trains.
+        layer_decay: Factor of the learning rate from one block to the one below it, in (0, 1].
+        warmup: Share of the steps in which the learning rate rises from 0, in [0, 1).
+        batch_size: Examples in a step.
+        weight_decay: Of AdamW, towards 0; biases and normalisation are left out.
+        l2_sp: Likewise towards the weights that the phase began with (https://arxiv.org/abs/1802.01483).
+        label_smoothing: Share of the probability given to all classes, in [0, 1).
+        patience: Epochs without a lower validation loss before training stops.
+        temperature: Divides cosines where the objective is contrastive.
+        lora_rank: Rank of what is added to the attention's weights in place of training them; 0 to train them.
+        depths: Cuts whose features, pooled, are joined to the embedding; none for the embedding alone.
+    """
+
+    name: str
+    unfreeze: Selector = False
+    objective: str = "labels"
+    solve: bool = False
+    epochs: int = 20
+    steps: int = 40
+    learning_rate: float = 1e-3
+    layer_decay: float = 1.0
+    warmup: float = 0.0
+    batch_size: int = 16
+    weight_decay: float = 0.0
+    l2_sp: float = 0.0
+    label_smoothing: float = 0.0
+    patience: int = 5
+    temperature: float = 0.1
+    lora_rank: int = 0
+    depths: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("unfreeze", "depths"):
+            if isinstance(getattr(self, name), list):  # JSON knows no tuples
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        self._check_numbers()
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"Phase {self.name!r} has objective {self.objective!r}: pass one of {OBJECTIVES}.")
+        if isinstance(self.unfreeze, int) and self.unfreeze < 0:
+            raise ValueError(f"Phase {self.name!r} unfreezes {self.unfreeze} blocks: pass 0 or more.")
+        if self.unfreeze in (False, ()) and (self.objective == "contrastive" or self.lora_rank):
+            what = "contrastive" if self.objective == "contrastive" else "of a low rank"
+            raise ValueError(f"Phase {self.name!r} is {what} and unfreezes nothing: pass unfreeze=1 or more.")
+        if self.depths and self.unfreeze not in (False, ()):
+            raise ValueError(f"Phase {self.name!r} joins depths {self.depths} and unfreezes: pass unfreeze=False.")
+
+    def _check_numbers(self) -> None:
+        for name in _AT_LEAST_ONE:
+            if getattr(self, name) < 1:
+                raise ValueError(f"Phase {self.name!r} has {name} {getattr(self, name)}: pass 1 or more.")
+        for name in _NOT_NEGATIVE:
+            if getattr(self, name) < 0:
+                raise ValueError(f"Phase {self.name!r} has {name} {getattr(self, name)}: pass 0 or more.")
+        for name in _SHARES:
+            if not 0 <= getattr(self, name) < 1:
+                shown = name.replace("_", " ")
+                raise ValueError(f"Phase {self.name!r} has {shown} {getattr(self, name)}: pass 0 to below 1.")
+        for name in ("learning_rate", "temperature"):
+            if getattr(self, name) <= 0:
+                shown = name.replace("_", " ")
+                raise ValueError(f"Phase {self.name!r} has {shown} {getattr(self, name)}: pass one above 0.")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"Phase {self.name!r} has layer decay {self.layer_decay}: pass one above 0, at most 1.")
+
+
+def phase_from_dict(values: dict[str, Any]) -> Phase:
+    """Make a phase of its fields by name.
+
+    Raises:
+        ValueError: If one of them is unknown, listing those that are known.
+
+    Example:
+        >>> phase_from_dict({"name": "probe", "solve": True}).solve
+        True
+    """
+    known = {field.name for field in fields(Phase)}
+    if unknown := set(values) - known:
+        raise ValueError(f"A phase has no {sorted(unknown)}: it has {sorted(known)}.")
+    return Phase(**values)

@@ -1,0 +1,205 @@
+"""Run one phase: the only place where flags are set, models compiled and fitted."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfembed.batches import Drawn, Epochs, batches, inputs_of, targets
+from tfembed.data import Dataset, Split, class_weights
+from tfembed.encoders.encoder import INPUTS, Suffix
+from tfembed.encoders.low_rank import low_rank
+from tfembed.features import FeatureCache, Source
+from tfembed.heads import is_linear, solve_linear
+from tfembed.optimizers import BlockwiseAdamW, with_warmup
+from tfembed.phases import Phase
+from tfembed.predict import ModelParts
+from tfembed.progress import progress
+from tfembed.saved_model.graph import CutError
+from tfembed.supervised_contrastive import contrastive_loss
+
+_NOT_DECAYED = re.compile("bias|gamma|beta")
+_EXAMPLES_PER_MEASURING = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseResult:
+    """What a phase did.
+
+    Attributes:
+        name: The phase's.
+        num_frozen: Blocks whose results were computed once.
+        trained_parameters: How many values could change.
+        seconds: Features included.
+        history: Loss and metrics of each epoch; empty where the head was solved.
+        kept: Whether the weights are those that it found; False where they did worse on the validation part than those
+            that it began with, which were put back.
+    """
+
+    name: str
+    num_frozen: int
+    trained_parameters: int
+    seconds: float
+    history: dict[str, list[float]]
+    kept: bool
+
+
+def run_phase(
+    parts: ModelParts, data: Dataset, phase: Phase, *, seed: int, balanced: bool, cache: FeatureCache
+) -> PhaseResult:
+    """Set the flags, then solve the head, or compile and fit it with what is unfrozen of the encoder.
+
+    Raises:
+        ValueError: If the phase unfreezes what the encoder does not have.
+    """
+    started, encoder, head = time.perf_counter(), parts.encoder, parts.head
+    encoder.unfreeze(phase.unfreeze)
+    head.trainable = True
+    with low_rank(encoder, phase.lora_rank):
+        try:
+            cut = encoder.num_frozen
+            features = [cache.get(encoder, split.examples, cut) for split in (data.train, data.validation)]
+        except CutError:
+            cut = 0  # an encoder that cannot be cut is run whole: the same result, only slower
+            features = [cache.get(encoder, split.examples, cut) for split in (data.train, data.validation)]
+        work = _Work(parts, data, phase, seed, balanced, features[0], features[1], cut)
+        model, trained = work.model(), [*encoder.trainable_variables]
+        trained += head.trainable_variables if phase.objective == "labels" else []
+        with _undone_if_worse(work, model) as verdict:
+            solved = phase.solve and cut == len(encoder.blocks) and is_linear(head)
+            history = _solve(work) if solved else _fit(work, model)
+    return PhaseResult(
+        name=phase.name,
+        num_frozen=cut,
+        trained_parameters=sum(int(np.prod(variable.shape)) for variable in trained),
+        seconds=time.perf_counter() - started,
+        history={name: [float(value) for value in values] for name, values in history.items()},
+        kept=verdict["kept"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A phase, and what it runs on: features of the training and the validation part at the cut."""
+
+    parts: ModelParts
+    data: Dataset
+    phase: Phase
+    seed: int
+    balanced: bool
+    features: Source
+    validation: Source
+    cut: int
+
+    def model(self) -> keras.Model:
+        """The model from the cut to the logits, or to the embeddings; its weights are those of the whole."""
+        inputs = inputs_of(self.features)
+        embeddings = Suffix(self.parts.encoder, self.cut)(inputs)
+        return keras.Model(inputs, self.parts.head(embeddings) if self.phase.objective == "labels" else embeddings)
+
+    def loss(self, label_smoothing: float) -> Any:
+        """Of what the model gives."""
+        if self.phase.objective == "contrastive":
+            return contrastive_loss(self.phase.temperature)
+        if self.data.task == "regression":
+            return keras.losses.MeanSquaredError()
+        kinds = {"classification": keras.losses.CategoricalCrossentropy, "multi_label": keras.losses.BinaryCrossentropy}
+        return kinds[self.data.task](from_logits=True, label_smoothing=label_smoothing)
+
+    def rows(self) -> Epochs | Drawn:
+        """Which examples each batch has."""
+        rng = np.random.default_rng(self.seed)
+        if self.phase.objective == "contrastive":
+            return Drawn(self.data.train.labels, self.phase.batch_size, self.phase.steps, rng)
+        return Epochs(self.features.lengths, self.phase.batch_size, rng)
+
+    def optimizer(self, num_steps: int) -> keras.optimizers.Optimizer:
+        """AdamW with the rates of the phase: the top block that trains has the head's, each below it a lower one."""
+        phase, encoder = self.phase, self.parts.encoder
+        trained = [i for i, block in enumerate(encoder.blocks) if any(v.trainable for v in block.variables)]
+        factors = {
+            id(variable): phase.layer_decay ** (trained[-1] - i)
+            for i in trained
+            for variable in encoder.blocks[i].variables
+        }
+        weights = [*encoder.trainable_variables, *self.parts.head.trainable_variables]
+        return BlockwiseAdamW(
+            with_warmup(phase.learning_rate, phase.warmup, num_steps),
+            factors,
+            weight_decay=phase.weight_decay,
+            l2_sp=phase.l2_sp,
+            decayed=frozenset(id(v) for v in weights if not _NOT_DECAYED.search(v.path)),
+        )
+
+
+def _solve(work: _Work) -> dict[str, list[float]]:
+    data, embeddings = work.data, work.features.batch(np.arange(len(work.data.train)))[INPUTS]
+    solved = solve_linear(embeddings, data.train.labels, task=data.task, seed=work.seed, balanced=work.balanced)
+    work.parts.head.get_layer("logits").set_weights(solved)
+    return {}
+
+
+def _fit(work: _Work, model: keras.Model) -> dict[str, list[float]]:
+    phase, data, rows = work.phase, work.data, work.rows()
+    epochs = 1 if isinstance(rows, Drawn) else phase.epochs
+    model.compile(work.optimizer(epochs * len(rows)), work.loss(phase.label_smoothing), jit_compile=False)
+    wanted = data.train.labels.astype("int32") if isinstance(rows, Drawn) else targets(data.train.labels, data)
+    validation = None
+    if len(data.validation) and not isinstance(rows, Drawn):
+        expected, order = targets(data.validation.labels, data), Epochs(work.validation.lengths, phase.batch_size, None)
+        validation = batches(work.validation, expected, _ones(data.validation), order)
+    with progress(f"Training, phase {phase.name}", epochs * len(rows)) as advance:
+        callbacks = [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: advance(1))]
+        if validation is not None:  # without a validation part there is nothing to choose an epoch by: all are run
+            stop = keras.callbacks.EarlyStopping("val_loss", patience=phase.patience, restore_best_weights=True)
+            callbacks.append(stop)
+        return model.fit(
+            batches(work.features, wanted, _shares(work), rows),
+            validation_data=validation,
+            epochs=epochs,
+            callbacks=callbacks,
+            shuffle=False,  # the batches are shuffled already
+            verbose=0,
+        ).history
+
+
+@contextmanager
+def _undone_if_worse(work: _Work, model: keras.Model) -> Iterator[dict[str, bool]]:
+    """Put the weights back where the validation loss is higher than it was, and say so.
+
+    A contrastive phase is not judged by it: its head has yet to be found.
+    """
+    verdict = {"kept": True}
+    judged = len(work.data.validation) > 0 and work.phase.objective == "labels"
+    before, weights = (_measure(work, model), model.get_weights()) if judged else (np.inf, [])
+    yield verdict
+    if judged and not _measure(work, model) <= before:
+        model.set_weights(weights)
+        verdict["kept"] = False
+
+
+def _measure(work: _Work, model: keras.Model) -> float:
+    """The validation loss, without label smoothing."""
+    loss, wanted, total = work.loss(0.0), targets(work.data.validation.labels, work.data), 0.0
+    for rows in Epochs(work.validation.lengths, _EXAMPLES_PER_MEASURING, None):
+        given = {name: tf.constant(value) for name, value in work.validation.batch(rows).items()}
+        total += float(loss(wanted[rows], model(given, training=False))) * len(rows)
+    return total / len(wanted)
+
+
+def _shares(work: _Work) -> np.ndarray:
+    """How much each training example counts."""
+    if not work.balanced:
+        return _ones(work.data.train)
+    weights = class_weights(work.data.train, len(work.data.class_names))
+    return np.array([weights[int(label)] for label in work.data.train.labels], "float32")
+
+
+def _ones(split: Split) -> np.ndarray:
+    return np.ones(len(split), "float32")
