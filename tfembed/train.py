@@ -18,8 +18,9 @@ from tfembed.progress import progress
 from tfembed.saved_model.graph import CutError
 from tfembed.strategies import Phase, Strategy
 
-# Examples are shuffled, then sorted by length within so many batches: little padding, and batches that differ.
-_BATCHES_PER_SORTING = 8
+# Examples are shuffled, then sorted by length within so many batches: little padding (9 to 14 % on Banking77, where 8
+# would leave 20 to 35 %), and batches that differ.
+_BATCHES_PER_SORTING = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
