@@ -1,11 +1,12 @@
 """Arrays that are written piece by piece: in memory, or in files of which only what is being read is in memory."""
 
 import io
+import math
 import mmap
 import os
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,9 +35,10 @@ class MemoryArray:
     def __init__(self, values: np.ndarray) -> None:
         self._values = values
 
-    def put(self, start: int, values: np.ndarray) -> None:
-        """Write rows from one on."""
-        self._values[start : start + len(values)] = values
+    def put(self, starts: Sequence[int], lengths: Sequence[int], values: np.ndarray) -> None:
+        """Write the first rows of each of several sequences `(n, longest, ...)`, each to a place of its own."""
+        for start, length, value in zip(starts, lengths, values, strict=True):
+            self._values[start : start + length] = value[:length]
 
     def read(self) -> np.ndarray:
         """The array."""
@@ -103,24 +105,28 @@ class DiskArray:
     @property
     def nbytes(self) -> int:
         """Bytes of the values."""
-        return int(np.prod(self.shape)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
-    def put(self, start: int, values: np.ndarray) -> None:
-        """Write rows from one on.
+    def put(self, starts: Sequence[int], lengths: Sequence[int], values: np.ndarray) -> None:
+        """See MemoryArray.
 
         Raises:
             FolderError: If the disk is full.
         """
-        row_bytes = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        content = memoryview(np.ascontiguousarray(values).tobytes())
         with writing(self.path):
-            _write(self._descriptor, np.ascontiguousarray(values).tobytes(), self.offset + start * row_bytes)
+            for i, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+                first = i * values.shape[1] * row_bytes
+                piece = content[first : first + length * row_bytes]
+                _write(self._descriptor, piece, self.offset + start * row_bytes)
 
     def read(self) -> np.ndarray:
         """The array, mapped until what is returned is no longer used."""
         if not self.nbytes:
             return np.zeros(self.shape, self.dtype)
         mapped = mmap.mmap(self._descriptor, self.offset + self.nbytes, access=mmap.ACCESS_READ)
-        flat = np.frombuffer(mapped, self.dtype, int(np.prod(self.shape)), self.offset)
+        flat = np.frombuffer(mapped, self.dtype, math.prod(self.shape), self.offset)
         return flat.reshape(self.shape)
 
 
@@ -176,7 +182,7 @@ class Spool:
                 descriptor, name = tempfile.mkstemp(prefix=SPOOLED, dir=self._folder)
                 Path(name).unlink(missing_ok=True)
             self._array = DiskArray(self._folder, descriptor, (0, *rows.shape[1:]), rows.dtype)
-        self._array.put(self._length, rows)
+        self._array.put([self._length], [len(rows)], rows[np.newaxis])
         self._length += len(rows)
         self._array.shape = (self._length, *rows.shape[1:])
 
@@ -190,8 +196,7 @@ def _plain(dtype: np.dtype) -> np.dtype:
     return dtype if dtype.kind in "biufc" else np.dtype(f"u{dtype.itemsize}")
 
 
-def _write(descriptor: int, content: bytes, position: int) -> None:
-    view = memoryview(content)
-    while view:
-        written = os.pwrite(descriptor, view, position)
-        view, position = view[written:], position + written
+def _write(descriptor: int, content: bytes | memoryview, position: int) -> None:
+    while content:
+        written = os.pwrite(descriptor, content, position)
+        content, position = content[written:], position + written

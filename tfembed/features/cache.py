@@ -4,9 +4,7 @@ import os
 import warnings
 import weakref
 from collections.abc import MutableMapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +12,6 @@ from tfembed.encoders.encoder import Encoder
 from tfembed.features.arrays import FolderError, Workplace
 from tfembed.features.columns import Source
 from tfembed.features.encoding import encode
-from tfembed.features.entry import DamagedError
 from tfembed.features.key import feature_key
 from tfembed.features.store import FeatureStore, default_folder
 
@@ -82,11 +79,8 @@ class FeatureCache:
         try:
             if cut == 0:
                 return compute(store.workplace())
-            with suppress(DamagedError):  # another process may be at it: looked at again under the lock
-                if (found := store.find(key)) is not None:
-                    return found
-            with store.lock(key):
-                return _find_whole(store, key) or store.add(key, compute, _about(encoder, examples, cut))
+            about = {"encoder": encoder.spec.name, "cut": cut, "num_examples": len(examples)}
+            return store.find_or_add(key, compute, about)
         except FolderError as error:
             warnings.warn(
                 f"Features cannot be stored and are kept in memory: {error}. Free some space, or set TFEMBED_CACHE to "
@@ -94,17 +88,3 @@ class FeatureCache:
                 stacklevel=3,
             )
             return encode(encoder, examples, cut)
-
-
-def _find_whole(store: FeatureStore, key: str) -> Source | None:
-    """An entry, or None where there is none, or one that had to be removed."""
-    try:
-        return store.find(key)
-    except DamagedError as error:
-        warnings.warn(f"Stored features are damaged ({error}) and are computed again.", stacklevel=5)
-        store.remove(key)
-        return None
-
-
-def _about(encoder: Encoder, examples: np.ndarray, cut: int) -> dict[str, Any]:
-    return {"encoder": encoder.spec.name, "cut": cut, "num_examples": len(examples)}

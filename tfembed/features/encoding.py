@@ -129,11 +129,10 @@ class _Writer:
                 is_sequence = name in self._sequences
                 length = int(self._offsets[-1]) if is_sequence else len(self._lengths)
                 self._arrays[name] = self._workplace.create((length, *values.shape[1 + is_sequence :]), values.dtype)
-            for row, value in zip(rows.tolist(), values, strict=True):
-                if name in self._sequences:
-                    self._arrays[name].put(int(self._offsets[row]), value[: self._lengths[row]])
-                else:
-                    self._arrays[name].put(row, value[np.newaxis])
+            if name in self._sequences:
+                self._arrays[name].put(self._offsets[rows].tolist(), self._lengths[rows].tolist(), values)
+            else:
+                self._arrays[name].put(rows.tolist(), [1] * len(rows), values[:, np.newaxis])
 
     def features(self) -> Features:
         """What was written."""

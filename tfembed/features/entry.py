@@ -1,6 +1,8 @@
 """One entry of the store: a folder of arrays with a description, whole or not there at all."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,27 +57,33 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is no entry.
-        DamagedError: If it was altered.
+        DamagedError: If it is missing or was altered.
     """
-    try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        is_whole = meta["checksum"] == _meta_checksum(meta)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"{META} cannot be read") from error
+    with _reading(folder):
+        content = (folder / META).read_text(encoding="utf-8")
+        try:
+            meta = json.loads(content)
+            is_whole = meta["checksum"] == _meta_checksum(meta)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedError(f"{META} is torn") from error
     if not is_whole:
         raise DamagedError(f"{META} was altered")
     return meta
 
 
-def open_entry(folder: Path) -> Features:
+def open_entry(folder: Path) -> tuple[Features, int]:
     """Open an entry; its files stay readable if it is removed meanwhile. Their content is not looked at.
+
+    Returns:
+        The features, and a number that another entry in this place would not have.
 
     Raises:
         FileNotFoundError: If there is no entry.
         DamagedError: If its files are not what the description says.
     """
     meta = read_meta(folder)
-    try:
+    with _reading(folder):
+        identity = (folder / META).stat().st_ino
         with (folder / _OFFSETS).open("rb") as file:
             offsets = np.lib.format.read_array(file, allow_pickle=False)
         columns = {
@@ -85,9 +93,7 @@ def open_entry(folder: Path) -> Features:
             )
             for name, each in meta["columns"].items()
         }
-    except ValueError as error:
-        raise DamagedError(str(error)) from error
-    return Features(columns=columns, lengths=np.diff(offsets))
+    return Features(columns=columns, lengths=np.diff(offsets)), identity
 
 
 def check_entry(folder: Path) -> None:
@@ -98,13 +104,25 @@ def check_entry(folder: Path) -> None:
         DamagedError: If a file is missing, torn or altered.
     """
     for name, (size, checksum) in read_meta(folder)["files"].items():
-        path = folder / name
-        if not path.is_file() and (folder / META).is_file():
-            raise DamagedError(f"{name} is missing")
-        if path.stat().st_size != size:
-            raise DamagedError(f"{name} has {path.stat().st_size} bytes, expected {size}")
-        if _checksum(path) != checksum:
-            raise DamagedError(f"{name} was altered")
+        with _reading(folder):
+            found = (folder / name).stat().st_size
+            if found != size:
+                raise DamagedError(f"{name} has {found} bytes, expected {size}")
+            if _checksum(folder / name) != checksum:
+                raise DamagedError(f"{name} was altered")
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Tell an entry that is gone from one that lacks a file, or has one that cannot be read."""
+    try:
+        yield
+    except DamagedError:
+        raise
+    except (OSError, ValueError) as error:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"There is no entry {folder}.") from error
+        raise DamagedError(str(error)) from error
 
 
 def _checksum(path: Path) -> str:

@@ -6,18 +6,19 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import platformdirs
 
 from tfembed.features.arrays import SPOOLED, DiskArray, Workplace, writing
 from tfembed.features.columns import Features, Source
 from tfembed.features.entry import META, DamagedError, check_entry, finish_entry, open_entry, read_meta
+from tfembed.features.locks import Locks
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class FeatureStore:
     def __init__(self, folder: Path, max_bytes: int | None = None) -> None:
         self.folder = Path(folder)
         self.max_bytes = default_max_bytes() if max_bytes is None else max_bytes
+        self._locks = Locks(self.folder / _LOCKS)
         self._checked: set[tuple[str, int]] = set()
 
     def find(self, key: str) -> Features | None:
@@ -92,37 +94,42 @@ class FeatureStore:
         """
         folder = self.folder / key
         try:
-            features, identity = open_entry(folder), (folder / META).stat().st_ino
+            features, identity = open_entry(folder)
             if (key, identity) not in self._checked:
                 check_entry(folder)
                 self._checked.add((key, identity))
-        except FileNotFoundError as error:
-            if folder.is_dir():
-                raise DamagedError(f"{Path(error.filename).name} is missing") from error
+        except FileNotFoundError:
             return None
         with suppress(OSError):  # somebody else's folder can be read too
             os.utime(folder / META)
         return features
 
-    @contextmanager
-    def lock(self, key: str) -> Iterator[None]:
-        """Be the only process that works on an entry. The system lets go of the lock of a process that is killed.
+    def find_or_add(self, key: str, compute: Callable[[Workplace], Source], about: dict[str, Any]) -> Source:
+        """Features of a key, computed where no process has done so yet; a damaged entry is replaced with a warning.
+
+        Args:
+            key: What the features depend on, as `feature_key` gives it.
+            compute: Writes features into a workplace.
+            about: For people, as JSON values.
+
+        Returns:
+            The features, readable also where they are too large to be kept.
 
         Raises:
-            FolderError: If there is no writing to the folder.
+            FolderError: If the folder cannot be written; nothing of what was written remains.
         """
-        with writing(self.folder):
-            (self.folder / _LOCKS).mkdir(parents=True, exist_ok=True)
-            lock = self._file_lock(key)
+        with suppress(DamagedError):  # another process may be at it: looked at again under the lock
+            if (found := self.find(key)) is not None:
+                return found
+        with self._locks.hold(key):
             try:
-                lock.acquire(blocking=False)
-            except filelock.Timeout:
-                logger.info("Another process computes the same features: waiting for it.")
-                lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+                found = self.find(key)
+            except DamagedError as error:
+                warnings.warn(f"Stored features are damaged ({error}) and are computed again.", stacklevel=4)
+                with writing(self.folder):
+                    self.remove(key)
+                found = None
+            return self._add(key, compute, about) if found is None else found
 
     def workplace(self) -> Workplace:
         """Where to write what is not kept.
@@ -134,20 +141,7 @@ class FeatureStore:
             self.folder.mkdir(parents=True, exist_ok=True)
         return Workplace(self.folder)
 
-    def add(self, key: str, compute: Callable[[Workplace], Source], about: dict[str, Any]) -> Source:
-        """Compute features and keep them; call it with the entry's lock held.
-
-        Args:
-            key: The entry's.
-            compute: Writes features into a workplace.
-            about: For people, as JSON values.
-
-        Returns:
-            The features, readable also where they are too large to be kept.
-
-        Raises:
-            FolderError: If the disk is full; what was written is removed.
-        """
+    def _add(self, key: str, compute: Callable[[Workplace], Source], about: dict[str, Any]) -> Source:
         self.sweep(held=key)
         aside = self.folder / f"{_ASIDE}{key}-{uuid.uuid4().hex}"
         with writing(self.folder):
@@ -167,9 +161,8 @@ class FeatureStore:
             logger.warning("Features of %d bytes are not kept: the limit is %d bytes.", num_bytes, self.max_bytes)
             return
         with writing(self.folder):
-            identity = (aside / META).stat().st_ino
+            self._checked.add((key, (aside / META).stat().st_ino))
             os.rename(aside, self.folder / key)
-        self._checked.add((key, identity))
         self.evict()
 
     def entries(self) -> list[Entry]:
@@ -234,23 +227,10 @@ class FeatureStore:
         for spool in self.folder.glob(f"{SPOOLED}*"):
             spool.unlink(missing_ok=True)
         aside = {path: path.name.removeprefix(_ASIDE).split("-")[0] for path in self.folder.glob(f"{_ASIDE}*")}
-        keys = {*aside.values(), *(path.stem for path in (self.folder / _LOCKS).glob("*.lock"))}
-        for key in keys:
-            lock = self._file_lock(key)
-            if key != held:
-                try:
-                    lock.acquire(blocking=False)
-                except (filelock.Timeout, OSError):
-                    continue
-            for path in [path for path, owner in aside.items() if owner == key]:
-                shutil.rmtree(path, ignore_errors=True)
-            if key != held:
-                with suppress(OSError):
-                    Path(lock.lock_file).unlink()
-                lock.release()
-
-    def _file_lock(self, key: str) -> filelock.BaseFileLock:
-        return filelock.FileLock(self.folder / _LOCKS / f"{key}.lock")
+        for key in {*aside.values(), *self._locks.keys()}:
+            with nullcontext(True) if key == held else self._locks.hold_if_free(key) as is_held:
+                for path in [path for path, owner in aside.items() if owner == key and is_held]:
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_on_disk(features: Features) -> bool:
