@@ -2,7 +2,7 @@
 
     python benchmarks/streaming_memory.py 20000 100000 1000000
 
-Each number of texts runs in a process of its own; prints a table. The encoder is tiny: what is measured is the streaming.
+Prints a table. The encoder is tiny: what is measured is the streaming.
 """
 
 import json

@@ -16,6 +16,8 @@ from tfembed.progress import progress
 from tfembed.saved_model.graph import CutError
 
 _TOKENS_PER_BATCH = 2048
+_TOKENS_WORTH_A_BATCH = 256
+_MOST_PADDING = 0.15
 _IMAGES_PER_BATCH = 32
 _KEPT_BYTES = 256 * 2**20
 
@@ -99,19 +101,24 @@ def _kept_if_small(source: Source) -> Source:
 
 
 def batches(lengths: np.ndarray, order: np.ndarray) -> Iterator[np.ndarray]:
-    """Rows in batches of about as many tokens each; images, and texts without tokens, in batches of 32.
+    """Rows in batches of at most 2,048 tokens; images, and texts without tokens, in batches of 32.
+
+    Where texts of very different lengths meet, a batch ends before more than 15 % of it are padding.
 
     Args:
         lengths: Tokens of each example.
         order: The rows, shortest first.
     """
-    most, start = _IMAGES_PER_BATCH if lengths.max(initial=1) == 1 else len(order), 0
-    sorted_lengths = lengths[order]
-    for stop in range(1, len(order) + 1):
-        is_full = stop - start == most or stop == len(order)
-        if is_full or (stop + 1 - start) * sorted_lengths[stop] > _TOKENS_PER_BATCH:
+    most, start, real = _IMAGES_PER_BATCH if lengths.max(initial=1) == 1 else len(order), 0, 0
+    for stop, length in enumerate(lengths[order].tolist()):
+        total = (stop + 1 - start) * length
+        is_padding = real >= _TOKENS_WORTH_A_BATCH and total > (1 + _MOST_PADDING) * (real + length)
+        if stop > start and (stop - start == most or total > _TOKENS_PER_BATCH or is_padding):
             yield order[start:stop]
-            start = stop
+            start, real = stop, 0
+        real += length
+    if len(order):
+        yield order[start:]
 
 
 class _Writer:
