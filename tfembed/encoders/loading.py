@@ -10,7 +10,11 @@ from tfembed.resources import resource_path
 
 
 def load_encoder(
-    handle: str | os.PathLike[str], *, preprocessing: str | None = None, pooling: str | None = None
+    handle: str | os.PathLike[str],
+    *,
+    preprocessing: str | None = None,
+    pooling: str | None = None,
+    sequence_length: int | None = None,
 ) -> Encoder:
     """Load a pretrained encoder, frozen.
 
@@ -19,6 +23,8 @@ def load_encoder(
             on tfhub.dev or Kaggle.
         preprocessing: The handle of the preprocessing module, for text encoders that come as a pair.
         pooling: `"mean"`, `"max"` or `"cls"` to make one vector of an encoder's token vectors.
+        sequence_length: Tokens kept of a text, its first ones and the separator at its end; None to let training
+            choose: the 99th percentile of its texts.
 
     Raises:
         ValueError: If the handle is none of these, or names something that is no encoder.
@@ -31,7 +37,9 @@ def load_encoder(
     text = os.fspath(handle)
     spec = CATALOG.get(text)
     if spec is not None and spec.handle.startswith("keras_hub:"):
-        return _frozen(keras_hub.load(replace(spec, pooling=pooling or spec.pooling)))
+        most = max(spec.max_length, sequence_length or 0)
+        encoder = keras_hub.load(replace(spec, pooling=pooling or spec.pooling, max_length=most))
+        return _frozen(encoder, sequence_length)
     target = spec.handle if spec else text
     if target.startswith("resource:"):
         target = str(resource_path(target.removeprefix("resource:")))
@@ -41,9 +49,11 @@ def load_encoder(
             "a SavedModel, or an address such as https://tfhub.dev/google/nnlm-en-dim128/2 or "
             "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim128/1."
         )
-    return _frozen(hub.load(target, spec, preprocessing=preprocessing, pooling=pooling))
+    return _frozen(hub.load(target, spec, preprocessing=preprocessing, pooling=pooling), sequence_length)
 
 
-def _frozen(encoder: Encoder) -> Encoder:
+def _frozen(encoder: Encoder, sequence_length: int | None) -> Encoder:
     encoder.unfreeze(False)
+    if sequence_length is not None:
+        encoder.limit_length(sequence_length)
     return encoder

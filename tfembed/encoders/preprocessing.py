@@ -31,6 +31,36 @@ def trim_padding(inputs: Any) -> Any:
     return {key: value[:, :longest] for key, value in inputs.items()}
 
 
+def count_tokens(inputs: Any) -> Any:
+    """Number of real tokens of each text of a batch, int64 `(n,)`; None where there is no padding mask."""
+    name = mask_name(inputs)
+    return None if name is None else tf.reduce_sum(tf.cast(inputs[name], tf.int64), axis=1)
+
+
+def limit_tokens(inputs: Any, limit: int | None) -> Any:
+    """Cut long texts off: of more tokens than the limit, the first ones stay, and the last one, the separator.
+
+    Args:
+        inputs: What a text encoder takes, with padding behind the tokens; without a mask it is returned as it is.
+        limit: Tokens to keep, at least 2; None for all.
+
+    Returns:
+        The same dictionary, with every `(batch, length)` tensor cut to `(batch, limit)` where it is longer.
+
+    Example:
+        >>> tokens = {"ids": tf.constant([[1, 7, 8, 9, 2]]), "input_mask": tf.ones([1, 5])}
+        >>> limit_tokens(tokens, 3)["ids"].numpy().tolist()
+        [[1, 7, 2]]
+    """
+    counts = count_tokens(inputs)
+    if limit is None or counts is None:
+        return inputs
+    places = tf.range(tf.minimum(tf.shape(next(iter(inputs.values())))[1], limit))
+    last = tf.cast(tf.maximum(counts, limit), tf.int32)[:, tf.newaxis] - 1
+    chosen = tf.where(places == limit - 1, last, places)
+    return {key: tf.gather(value, chosen, batch_dims=1) for key, value in inputs.items()}
+
+
 @keras.saving.register_keras_serializable(package="tfembed")
 class ImagePreprocessing(keras.layers.Layer):
     """Bring images to the size and value range an encoder expects.

@@ -133,6 +133,11 @@ class HubLayer(keras.layers.Layer):
         return self._source.blocks
 
     @property
+    def fingerprint(self) -> str | None:
+        """A name for what the module computes, equal in every process; None for a callable."""
+        return self._source.fingerprint
+
+    @property
     def cut_error(self) -> str | None:
         """Why a partly unfrozen layer runs in inference mode while it trains; None where it need not."""
         return self._source.cut_error
@@ -186,7 +191,11 @@ class HubLayer(keras.layers.Layer):
 
     def __dir__(self) -> list[str]:
         # Keras reads every attribute here in search of layers to save; these take long and hold none.
-        return [name for name in super().__dir__() if name not in ("blocks", "keras_blocks", "resolved_object")]
+        return [
+            name
+            for name in super().__dir__()
+            if name not in ("blocks", "keras_blocks", "resolved_object", "fingerprint")
+        ]
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the layer on a tensor, a nest of tensors, or Python and NumPy values, strings among them."""

@@ -135,6 +135,22 @@ def fingerprint(folder: str) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
+def content_fingerprint(folder: str) -> str:
+    """The sha256 of all that a SavedModel computes with: graph, vocabularies and other assets, and variables.
+
+    Of the variables the checkpoint's index is read, which holds a checksum of each.
+    """
+    digest = hashlib.sha256(fingerprint(folder).encode())
+    root = Path(folder)
+    files = [path for path in (root / "assets").rglob("*") if path.is_file()]
+    for path in [*sorted(files), root / "variables" / "variables.index"]:
+        if path.is_file():
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode())
+            digest.update(content)
+    return digest.hexdigest()
+
+
 def _load_once(
     folder: str,
     *,

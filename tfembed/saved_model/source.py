@@ -16,7 +16,7 @@ from tfembed.saved_model.functions import find_function
 from tfembed.saved_model.graph import CutError
 from tfembed.saved_model.handles import local_folder, resolve
 from tfembed.saved_model.invocation import Invocation, Request, input_dtypes, invocation
-from tfembed.saved_model.module import Module, fingerprint, load, load_folder
+from tfembed.saved_model.module import Module, content_fingerprint, fingerprint, load, load_folder
 from tfembed.saved_model.output_shapes import parse_output_shape
 from tfembed.saved_model.partial import Selector, blocks_of, partly_trained, select_ids
 from tfembed.saved_model.shared_variables import ModuleVariables, create, explain_difference, hold
@@ -134,6 +134,15 @@ class ModuleSource:
         outputs = self.specify(tf.nest.pack_sequence_as(shapes, symbols))
         return keras.tree.map_structure(lambda output: tf.TensorShape(output.shape), outputs)
 
+    @property
+    def fingerprint(self) -> str | None:
+        """A name for what is computed, equal in every process; None for a callable, whose code cannot be read.
+
+        Variables count as they were when the module was loaded.
+        """
+        _ = self.module
+        return f"{self._content} {self.tags} {self.request.describe()}" if self._content else None
+
     def input_specs(self) -> Any:
         """What the function for inference takes, as a nest of tf.TensorSpec."""
         call = self.invocation
@@ -204,6 +213,7 @@ class ModuleSource:
         self._module = module
         self._blocks, self._calls = None, {}
         self._digest = fingerprint(module.folder) if module.folder else ""
+        self._content = content_fingerprint(module.folder) if module.folder else ""
         self.stored = None
 
     def _partly(self, trained: frozenset[int]) -> Callable[[Any], Any] | None:

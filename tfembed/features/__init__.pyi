@@ -1,0 +1,9 @@
+from .cache import FeatureCache as FeatureCache
+from .columns import Column as Column
+from .columns import Features as Features
+from .columns import Source as Source
+from .encoding import encode as encode
+from .key import feature_key as feature_key
+from .lengths import fit_sequence_length as fit_sequence_length
+from .store import FeatureStore as FeatureStore
+from .store import default_folder as default_folder
