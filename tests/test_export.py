@@ -1,6 +1,7 @@
 """Exports for TF Serving."""
 
 import importlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +127,13 @@ def test_labels_and_card(exported: Path) -> None:
     card = (exported / "assets.extra" / "tfembed.json").read_text(encoding="utf-8")
     assert '"encoder": "glyphs"' in card
     assert '"licence": "Apache-2.0"' in card
+
+
+def test_the_card_has_the_strategy(exported: Path) -> None:
+    """An export says how it was trained, so that it can be repeated."""
+    card = json.loads((exported / "assets.extra" / "tfembed.json").read_text(encoding="utf-8"))
+    strategy = te.strategy_from_json(json.dumps(card["strategy"]))
+    assert (strategy.name, strategy.phases[0].learning_rate) == ("one epoch", 0.05)
 
 
 def test_every_variable_is_saved_once(fine_tuned: keras.Model, exported: Path) -> None:

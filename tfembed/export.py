@@ -82,7 +82,14 @@ def _write(model: keras.Model, parts: ModelParts, folder: Path) -> None:
     if parts.class_names:
         (extra / "labels.txt").write_text("".join(f"{name}\n" for name in parts.class_names), encoding="utf-8")
     spec_of = parts.encoder.spec
-    card = {"encoder": spec_of.name, "handle": spec_of.handle, "licence": spec_of.licence, "task": parts.task}
+    trained_with = parts.encoder.trained_with
+    card = {
+        "encoder": spec_of.name,
+        "handle": spec_of.handle,
+        "licence": spec_of.licence,
+        "task": parts.task,
+        "strategy": None if trained_with is None else json.loads(trained_with),
+    }
     versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
     (extra / "tfembed.json").write_text(json.dumps(card | {"versions": versions}, indent=1), encoding="utf-8")
 

@@ -9,13 +9,13 @@ import tensorflow as tf
 from tiny_encoders import Letters, pixels, tiny_image_encoder, tiny_text_encoder
 
 import tfembed as te
+from tfembed.batches import order
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.features import encode
 from tfembed.features.arrays import Workplace
 from tfembed.features.encoding import batches
 from tfembed.saved_model.graph import CutError
-from tfembed.batches import order
 
 TEXTS = np.array([f"{'word ' * (i % 3)}{i}"[:16] for i in range(600)], object)
 
