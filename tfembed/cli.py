@@ -11,6 +11,7 @@ import click
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 _ENCODER = click.option("--encoder", "handle", help="Handle of the encoder.  [default: minilm or glyphs, as data are]")
 _PREPROCESSING = click.option("--preprocessing", help="Handle of the preprocessing that goes with the encoder.")
+_TASKS = ["classification", "multi_label", "regression"]
 _POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls"]), help="How to pool token vectors.")
 
 
@@ -80,7 +81,11 @@ def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json
 @_POOLING
 @click.option("--text", default="text", show_default=True, help="Column of texts.")
 @click.option("--label", help="Column of labels.  [default: label]")
+@click.option("--label-separator", help='What stands between several labels of a cell, such as "|".')
+@click.option("--task", type=click.Choice(_TASKS), help="What labels mean.  [default: told from the labels]")
 @click.option("--strategy", default="linear_probe", show_default=True, help="linear_probe, top_blocks:K, lp_ft:K, full")
+@click.option("--head", default="linear", show_default=True, help="linear, cosine, mlp:UNITS,... such as mlp:128,64")
+@click.option("--balanced", is_flag=True, help="Let every class count the same, however many examples it has.")
 @click.option("--few-shot", type=click.IntRange(1), help="Train on so many examples of each class.")
 @click.option("--seed", default=0, show_default=True, help="Of split, draw and training.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run; nothing is kept without it.")
