@@ -56,8 +56,10 @@ def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json
     """Show what an encoder takes and gives, and its blocks."""
     _import_tensorflow()
     import tfembed as te
+    from tfembed.progress import waiting
 
-    encoder = te.load_encoder(handle, preprocessing=preprocessing, pooling=pooling)
+    with waiting(f"Loading {handle}"):
+        encoder = te.load_encoder(handle, preprocessing=preprocessing, pooling=pooling)
     blocks = [
         {"name": block.name, "variables": len(block.variables), "parameters": block.num_parameters}
         for block in encoder.blocks
@@ -97,9 +99,11 @@ def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
 
     model, result, record = train_on(data, out, options)
     if out is not None:
+        from tfembed.progress import waiting
         from tfembed.runs import save_run
 
-        save_run(out, model, result, record)
+        with waiting(f"Writing {out}"):
+            save_run(out, model, result, record)
     if as_json:
         click.echo(json.dumps(record | {"result": result.to_dict()}))
         return
@@ -136,8 +140,10 @@ def export(run: Path, base_path: Path, as_json: bool) -> None:
     """Export the model of a RUN as the next version under BASE_PATH, checked in a fresh process."""
     _import_tensorflow()
     import tfembed as te
+    from tfembed.progress import waiting
 
-    model, _ = te.load_run(run)
+    with waiting(f"Loading {run}"):
+        model, _ = te.load_run(run)
     folder = te.export(model, base_path)
     click.echo(json.dumps({"folder": str(folder)}) if as_json else f"{folder}: same predictions in a fresh process")
 
@@ -170,13 +176,16 @@ def _import_tensorflow() -> None:
     """Import TensorFlow without what it logs before it begins to obey TF_CPP_MIN_LOG_LEVEL."""
     if "tensorflow" in sys.modules or os.environ.get("TFEMBED_DEBUG"):
         return
+    from tfembed.progress import waiting
+
     sys.stderr.flush()
     kept = os.dup(2)
     try:
-        with open(os.devnull, "wb") as nowhere:
+        with open(os.devnull, "wb") as nowhere, open(kept, "w", closefd=False) as people:
             os.dup2(nowhere.fileno(), 2)
-        import tensorflow  # noqa: F401
-        import tensorflow_text  # noqa: F401
+            with waiting("Loading TensorFlow", people):
+                import tensorflow  # noqa: F401
+                import tensorflow_text  # noqa: F401
     finally:
         os.dup2(kept, 2)
         os.close(kept)

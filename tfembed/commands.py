@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 import tfembed as te
+from tfembed.progress import waiting
 from tfembed.runs import check_free
 
 _SAMPLE_LABELS = {"intents": "intent", "reviews": "sentiment"}
@@ -36,8 +37,9 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
     if options["few_shot"]:
         dataset = dataset.few_shot(options["few_shot"], seed)
     handle = options["handle"] or ("minilm" if dataset.kind == "text" else "glyphs")
-    encoder = te.load_encoder(handle, preprocessing=options["preprocessing"], pooling=options["pooling"])
-    model = build(encoder, dataset, head)
+    with waiting(f"Loading {handle}"):
+        encoder = te.load_encoder(handle, preprocessing=options["preprocessing"], pooling=options["pooling"])
+        model = build(encoder, dataset, head)
     result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"])
     return model, result, {"data": dataset.source, "encoder": handle, "class_names": list(dataset.class_names)}
 
@@ -88,7 +90,8 @@ def parse_head(text: str) -> te.Head:
 
 def predict_with(run: Path, examples: tuple[str, ...]) -> list[dict[str, Any]]:
     """Predict with the model of a run: one row per example, with label and score (the value, for regressions)."""
-    model, _ = te.load_run(run)
+    with waiting(f"Loading {run}"):
+        model, _ = te.load_run(run)
     kind = model.layers[-3].spec.kind
     found = te.predict(model, list(examples) if kind == "text" else [Path(each) for each in examples])
     scores = found.probabilities.max(axis=1).tolist()
