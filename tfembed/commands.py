@@ -103,7 +103,8 @@ def predict_with(run: Path, examples: tuple[str, ...]) -> list[dict[str, Any]]:
 def _load(data: str, options: dict[str, Any]) -> te.Dataset:
     seed, task, label = options["seed"], options["task"], options["label"]
     if data in _SAMPLE_LABELS:
-        return te.load_text(te.resource_path(data), label=label or _SAMPLE_LABELS[data], seed=seed, task=task)
+        label = label or _SAMPLE_LABELS[data]
+        return te.load_text(te.resource_path(data), text=options["text"], label=label, seed=seed, task=task)
     if Path(data).is_dir():
         return te.load_images(data, seed=seed, task=task)
     if not Path(data).exists():
