@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from tiny_models import TEXTS, write_images, write_text_module, write_texts
+from tiny_models import TEXTS, write_images, write_noisy_module, write_text_module, write_texts
 
 import tfembed as te
 from tfembed.cli import cli, main
@@ -76,15 +76,26 @@ def test_encoders() -> None:
 
 
 def test_inspect() -> None:
-    """An encoder's input, dimension and blocks with their sizes are shown."""
+    """An encoder's input, dimension and blocks are shown, with what it costs and saves to freeze them."""
     found = json.loads(_run("inspect", "glyphs", "--json"))
     assert found["dim"] == 192
     assert found["takes"] == "images, brought to (32, 32)"
     assert [block["name"] for block in found["blocks"]] == ["stem", "stage_1", "stage_2", "stage_3", "stage_4"]
     assert all(block["parameters"] > 0 and block["variables"] > 0 for block in found["blocks"])
+    assert [cut["num_frozen"] for cut in found["cuts"]] == list(range(6))
     printed = _run("inspect", "glyphs")
     assert "embeddings (n, 192)" in printed
-    assert "stage_4" in printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("  stage_4")]
+    assert line.split()[1:] == [f"{found['blocks'][-1]['parameters']:,}", str(192 * 4), "100%"]
+    assert max(len(line) for line in printed.splitlines()[2:]) <= 79
+
+
+def test_inspect_says_why_not(tmp_path: Path) -> None:
+    """Where an encoder cannot be cut, that is said in place of numbers, and the reason under the blocks."""
+    printed = _run("inspect", write_noisy_module(tmp_path / "noisy", 0.5))
+    (line,) = [line for line in printed.splitlines() if line.startswith("  block_0")]
+    assert line.endswith("cannot be cut")
+    assert "why not: The frozen part is not settled by its input" in printed
 
 
 def test_train_on_images(image_run: tuple[Path, dict[str, Any]]) -> None:

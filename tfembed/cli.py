@@ -53,26 +53,27 @@ def encoders(as_json: bool) -> None:
 @_POOLING
 @_JSON
 def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json: bool) -> None:
-    """Show what an encoder takes and gives, and its blocks."""
+    """Show what an encoder takes and gives, its blocks, and what it saves to freeze them."""
     _import_tensorflow()
-    import tfembed as te
-    from tfembed.progress import waiting
+    from tfembed.commands import inspect_encoder
 
-    with waiting(f"Loading {handle}"):
-        encoder = te.load_encoder(handle, preprocessing=preprocessing, pooling=pooling)
-    blocks = [
-        {"name": block.name, "variables": len(block.variables), "parameters": block.num_parameters}
-        for block in encoder.blocks
-    ]
-    takes = "texts" if encoder.spec.kind == "text" else f"images, brought to {encoder.spec.image_size}"
+    found = inspect_encoder(handle, preprocessing, pooling)
     if as_json:
-        click.echo(json.dumps({"handle": handle, "takes": takes, "dim": encoder.dim, "blocks": blocks}, indent=1))
+        click.echo(json.dumps(found, indent=1))
         return
-    click.echo(f"{encoder.spec.name}: {takes} -> embeddings (n, {encoder.dim})")
-    click.echo(f"licence {encoder.spec.licence}, from {encoder.spec.source or handle}")
-    click.echo("blocks from input to output:")
-    for block in blocks:
-        click.echo(f"  {block['name']:24} {block['variables']:4} variables {block['parameters']:>12,} parameters")
+    click.echo(f"{found['name']}: {found['takes']} -> embeddings (n, {found['dim']})")
+    click.echo(f"licence {found['licence']}; {found['source']}")
+    click.echo("blocks from input to output; with all frozen down to there, what")
+    click.echo("is kept of an example, and the share of the forward pass saved:")
+    click.echo(f"  {'block':22} {'parameters':>12} {'bytes':>10} {'saved':>6}")
+    blocks = [("(none frozen)", ""), *((block["name"], f"{block['parameters']:,}") for block in found["blocks"])]
+    for (name, size), cut in zip(blocks, found["cuts"], strict=True):
+        measured = "cannot be cut" if cut["error"] else f"{cut['bytes']:>10,} {cut['saved']:>6.0%}"
+        click.echo(f"  {name:22} {size:>12} {measured}")
+    if found["cuts"][0]["num_tokens"] is not None:
+        click.echo(f"bytes of a text of {found['cuts'][0]['num_tokens']} tokens")
+    for error in dict.fromkeys(cut["error"] for cut in found["cuts"] if cut["error"]):
+        click.echo(f"why not: {error}")
     click.echo(f"try: te.load_encoder({handle!r}).unfreeze(1)")
 
 

@@ -1,11 +1,13 @@
 """What the commands of the command line do, without parsing and printing."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import keras
 
 import tfembed as te
+from tfembed.encoders.inspection import inspect_cuts
 from tfembed.progress import waiting
 from tfembed.runs import check_free
 
@@ -86,6 +88,25 @@ def parse_head(text: str) -> te.Head:
     if text not in ("linear", "cosine"):
         raise ValueError(f"Unknown head {text!r}: pass linear, cosine, or mlp:UNITS,... such as mlp:128 or mlp:128,64.")
     return te.linear_head() if text == "linear" else te.cosine_head()
+
+
+def inspect_encoder(handle: str, preprocessing: str | None, pooling: str | None) -> dict[str, Any]:
+    """What an encoder takes and gives, its blocks, and what it is like to cut it behind each, as JSON values."""
+    with waiting(f"Loading {handle}"):
+        encoder = te.load_encoder(handle, preprocessing=preprocessing, pooling=pooling)
+    return {
+        "handle": handle,
+        "name": encoder.spec.name,
+        "takes": "texts" if encoder.spec.kind == "text" else f"images, brought to {encoder.spec.image_size}",
+        "dim": encoder.dim,
+        "licence": encoder.spec.licence,
+        "source": encoder.spec.source or handle,
+        "blocks": [
+            {"name": block.name, "variables": len(block.variables), "parameters": block.num_parameters}
+            for block in encoder.blocks
+        ],
+        "cuts": [asdict(cut) for cut in inspect_cuts(encoder)],
+    }
 
 
 def predict_with(run: Path, examples: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiny_encoders import Letters, pixels, tiny_image_encoder
+from tiny_models import write_noisy_module
 
 import tfembed as te
 from tfembed.encoders.encoder import INPUTS, Encoder
@@ -179,7 +180,7 @@ def test_a_module_that_cannot_be_cut_is_trained_whole(tmp_path: Path) -> None:
     phase = te.Phase(name="top", unfreeze=1, epochs=3, learning_rate=1e-2, batch_size=4)
     trained = {}
     for noise in (None, 0.0):
-        encoder = te.load_encoder(write_module(tmp_path / str(noise), noise))
+        encoder = te.load_encoder(write_noisy_module(tmp_path / str(noise), noise))
         model = te.build_image_classifier(encoder, data.class_names)
         result = te.train(model, data, te.Strategy(name="top", phases=(phase,)))
         trained[noise] = (result, model.get_weights())
@@ -189,22 +190,6 @@ def test_a_module_that_cannot_be_cut_is_trained_whole(tmp_path: Path) -> None:
     assert trained[0.0][0].trained_parameters == trained[None][0].trained_parameters
     for cut, whole in zip(trained[None][1], trained[0.0][1], strict=True):
         np.testing.assert_allclose(whole, cut, atol=1e-5)
-
-
-def write_module(folder: Path, noise: float | None) -> Path:
-    """A SavedModel of two blocks from images to embeddings; noise of that size, if only 0, comes between them."""
-    rng, module = np.random.default_rng(0), tf.train.Checkpoint()
-    kernels = [tf.Variable(rng.normal(size=(3, 3)).astype("float32"), name=f"block_{i}/kernel") for i in range(2)]
-
-    @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 3])], autograph=False)
-    def call(images: tf.Tensor) -> tf.Tensor:
-        x = tf.tanh(tf.reduce_mean(images, axis=(1, 2)) @ kernels[0])
-        x = x if noise is None else x + noise * tf.random.normal(tf.shape(x))
-        return tf.tanh(x @ kernels[1])
-
-    module.__call__, module.variables, module.trainable_variables = call, kernels, kernels
-    tf.saved_model.save(module, str(folder))
-    return folder
 
 
 def gradients(run: Any, variables: Any) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import keras
+import tensorflow as tf
 
 from tfembed.encoders.calls import Call, calls_between, number_of
 from tfembed.saved_model.blocks import Block, select_variables, variable_name
@@ -23,6 +24,9 @@ class Parts(Protocol):
 
     def segment(self, start: int, stop: int, training: bool) -> Callable[[Any], Any]:
         """The part between two cuts, as a function; it raises CutError where it cannot be cut."""
+
+    def cost_share(self, cut: int) -> float:
+        """Share of the multiplications of a forward pass that are done in front of a cut; it may raise CutError."""
 
     def set_trained(self, selector: Any) -> None:
         """Let what a selector names train, and freeze the rest."""
@@ -47,10 +51,19 @@ class ModuleParts:
 
     def segment(self, start: int, stop: int, training: bool) -> Callable[[Any], Any]:
         """See Parts; the last segment gives the output that is wanted, and no other."""
+        graph, places = self._cuttable()
+        return graph.segment(places[start] if start else 0, places[stop], training)
+
+    def cost_share(self, cut: int) -> float:
+        """See Parts."""
+        graph, places = self._cuttable()
+        return graph.cost_share(places[cut])
+
+    def _cuttable(self) -> tuple[ModuleGraph, list[int]]:
+        """The module's graph, and where in it the cuts are."""
         if self._graph is None:
             raise self._cut_error or CutError("The module cannot be cut.")
-        places = [*self._places, self._graph.num_blocks]
-        return self._graph.segment(places[start] if start else 0, places[stop], training)
+        return self._graph, [*self._places, self._graph.num_blocks]
 
     def set_trained(self, selector: Any) -> None:
         """See Parts."""
@@ -81,6 +94,7 @@ class ModelParts:
             for name, layers in self._layers.items()
         )
         self._levels = self._find_levels()
+        self._graph: ModuleGraph | None = None
 
     def segment(self, start: int, stop: int, training: bool) -> Callable[[Any], Any]:
         """See Parts."""
@@ -97,6 +111,16 @@ class ModelParts:
             return keras.tree.pack_sequence_as(self._structure, list(results.values())) if last else results
 
         return run
+
+    def cost_share(self, cut: int) -> float:
+        """See Parts; counted in the graph that TensorFlow makes of the model, as for any module."""
+        if self._graph is None:
+            run = tf.function(self.segment(0, len(self.blocks), False), autograph=False)
+            specs = {
+                name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in self._crossing(0).items()
+            }
+            self._graph = ModuleGraph(run.get_concrete_function(specs), self.blocks)
+        return self._graph.cost_share(cut)
 
     def _between(self, given: dict[str, Any], wanted: dict[str, Any]) -> list[Call]:
         """The calls that lead from some tensors to others. A second Keras model of them would break the first one."""
