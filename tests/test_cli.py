@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from tiny_models import TEXTS, write_images, write_text_module, write_texts
+from tiny_models import TEXTS, write_images, write_noisy_module, write_text_module, write_texts
 
+import tfembed as te
 from tfembed.cli import cli, main
+from tfembed.commands import parse_head
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -34,6 +36,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(4)
     ]
     (folder / "rated.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    lines = [f"{row['text']},{'|'.join(row['tags'])},{row['stars']}\n" for row in rows]
+    (folder / "rated.csv").write_text("text,tags,stars\n" + "".join(lines), encoding="utf-8")
     write_images(folder / "images")
     write_text_module(folder / "words")
     return folder
@@ -72,15 +76,26 @@ def test_encoders() -> None:
 
 
 def test_inspect() -> None:
-    """An encoder's input, dimension and blocks with their sizes are shown."""
+    """An encoder's input, dimension and blocks are shown, with what it costs and saves to freeze them."""
     found = json.loads(_run("inspect", "glyphs", "--json"))
     assert found["dim"] == 192
     assert found["takes"] == "images, brought to (32, 32)"
     assert [block["name"] for block in found["blocks"]] == ["stem", "stage_1", "stage_2", "stage_3", "stage_4"]
     assert all(block["parameters"] > 0 and block["variables"] > 0 for block in found["blocks"])
+    assert [cut["num_frozen"] for cut in found["cuts"]] == list(range(6))
     printed = _run("inspect", "glyphs")
     assert "embeddings (n, 192)" in printed
-    assert "stage_4" in printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("  stage_4")]
+    assert line.split()[1:] == [f"{found['blocks'][-1]['parameters']:,}", str(192 * 4), "100%"]
+    assert max(len(line) for line in printed.splitlines()[2:]) <= 79
+
+
+def test_inspect_says_why_not(tmp_path: Path) -> None:
+    """Where an encoder cannot be cut, that is said in place of numbers, and the reason under the blocks."""
+    printed = _run("inspect", write_noisy_module(tmp_path / "noisy", 0.5))
+    (line,) = [line for line in printed.splitlines() if line.startswith("  block_0")]
+    assert line.endswith("cannot be cut")
+    assert "why not: The frozen part is not settled by its input" in printed
 
 
 def test_train_on_images(image_run: tuple[Path, dict[str, Any]]) -> None:
@@ -112,6 +127,24 @@ def test_train_a_regression(place: Path) -> None:
     assert found["class_names"] == []
     assert "r2" in found["result"]["metrics"]["test"]
     assert sorted(place.rglob("*")) == before
+
+
+def test_the_task_of_a_csv_file_is_said(place: Path) -> None:
+    """CSV knows texts only: a regression, and several labels a cell, are asked for."""
+    arguments = ("train", place / "rated.csv", "--encoder", place / "words", "--json")
+    targets = json.loads(_run(*arguments, "--label", "stars", "--task", "regression"))
+    assert (targets["class_names"], "r2" in targets["result"]["metrics"]["test"]) == ([], True)
+    several = json.loads(_run(*arguments, "--label", "tags", "--label-separator", "|"))
+    assert several["class_names"] == ["any", *TEXTS]
+    assert "micro_f1" in several["result"]["metrics"]["test"]
+
+
+def test_the_head_is_the_one_asked_for(place: Path) -> None:
+    """Hidden layers have the sizes that the option names; the other heads are told from them."""
+    arguments = ("--encoder", place / "words", "--head", "mlp:5,4", "--balanced", "--json")
+    result = json.loads(_run("train", place / "texts.csv", *arguments))["result"]
+    assert result["trained_parameters"] == (8 + 1) * 5 + (5 + 1) * 4 + (4 + 1) * 2
+    assert (parse_head("cosine"), parse_head("linear")) == (te.cosine_head(), te.linear_head())
 
 
 def test_few_shot_and_strategy(place: Path) -> None:
@@ -164,11 +197,29 @@ BAD = {
     "unknown strategy": (["train", "reviews", "--strategy", "best"], "best"),
     "strategy without its number": (["train", "reviews", "--strategy", "top_blocks"], "top_blocks:K"),
     "strategy with a number too many": (["train", "reviews", "--strategy", "full:2"], "full:2"),
+    "unknown head": (["train", "reviews", "--head", "best"], "best"),
+    "head without its units": (["train", "reviews", "--head", "mlp"], "mlp:128"),
+    "head of no units": (["train", "reviews", "--head", "mlp:0"], "at least 1"),
+    "head with units too many": (["train", "reviews", "--head", "linear:3"], "linear:3"),
+    "unknown task": (["train", "reviews", "--task", "guess"], "guess"),
+    "targets that are no numbers": (["train", "{place}/texts.csv", "--task", "regression"], "line 2"),
+    "targets balanced": (
+        ["train", "{place}/rated.csv", "--label", "stars", "--task", "regression", "--balanced"],
+        "--balanced",
+    ),
+    "several labels without a separator": (
+        ["train", "{place}/rated.csv", "--label", "tags", "--task", "multi_label"],
+        "--label-separator",
+    ),
     "too many blocks": (["train", "{place}/images", "--encoder", "glyphs", "--strategy", "top_blocks:9"], "9"),
     "unknown encoder": (["train", "{place}/texts.csv", "--encoder", "nobody"], "nobody"),
     "encoder of the other kind": (["train", "{place}/texts.csv", "--encoder", "glyphs"], "glyphs"),
     "too few examples": (["train", "{place}/images", "--few-shot", "100"], "100"),
     "existing folder": (["train", "reviews", "--out", "{place}"], "exists already"),
+    "folder in a file": (["train", "reviews", "--out", "{place}/texts.csv/run"], "cannot be made"),
+    "text column that a sample lacks": (["train", "reviews", "--text", "words"], "words"),
+    "negative seed": (["train", "reviews", "--seed", "-1"], "-1"),
+    "handle of an unknown kind": (["inspect", "hf://a/b"], "hf://a/b"),
     "nothing to inspect": (["inspect", "nobody"], "nobody"),
     "no run to predict with": (["predict", "{place}", "hi"], "is no run"),
     "no run to export": (["export", "{place}", "models"], "is no run"),

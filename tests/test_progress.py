@@ -1,34 +1,74 @@
-"""Progress bars: for people, with rate and remaining time."""
+"""What is shown while one waits: on a terminal only, and it does not stand in the way of an interruption."""
 
 import io
-import re
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from tfembed.progress import RateColumn, progress
+from tfembed.progress import RateColumn, progress, waiting
 
 
-def test_nothing_is_printed_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the output is no terminal, there is no bar."""
-    with progress("Encoding", 3) as advance:
-        advance(3)
-    assert capsys.readouterr() == ("", "")
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """The two ends of a terminal: the one to read from, and the one that programs write to."""
+    ends = pty.openpty()
+    yield ends
+    for end in ends:
+        os.close(end)
 
 
-def test_a_terminal_shows_rate_and_remaining_time(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """On a terminal the bar has what is done, the rate, and the time that remains."""
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TTY_INTERACTIVE", "1")
-    monkeypatch.setenv("COLUMNS", "100")
-    with progress("Encoding", 20) as advance:
-        for _ in range(10):
-            advance(1)
-    printed = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
-    assert re.search(r"Encoding .* 10/20 [0-9,]+/s \d:\d\d:\d\d", printed), printed
+def _read_until(end: int, text: str) -> str:
+    seen = b""
+    while text.encode() not in seen:
+        seen += os.read(end, 4096)
+    return seen.decode(errors="replace")
+
+
+def test_a_terminal_shows_what_is_waited_for(terminal: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar counts its steps; where they are not known, the description moves."""
+    with open(terminal[1], "w", encoding="utf-8", closefd=False) as screen:
+        monkeypatch.setattr(sys, "stderr", screen)
+        monkeypatch.setenv("TERM", "xterm")
+        with progress("Counting", total=7) as advance:
+            advance(7)
+        assert "7/7" in _read_until(terminal[0], "7/7")
+        with waiting("Thinking [of] it"):
+            assert "Thinking [of] it" in _read_until(terminal[0], "it")
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_anything_else_shows_nothing(forced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe or a file gets no bar, not even where colours are forced on it."""
+    if forced:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    pipe = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", pipe)
+    with progress("Counting", total=7) as advance:
+        advance(7)
+    with waiting("Thinking"):
+        pass
+    assert pipe.getvalue() == ""
+
+
+def test_an_interruption_is_quiet(terminal: tuple[int, int], tmp_path: Path) -> None:
+    """Ctrl-C ends a command with exit code 130, without a traceback, and nothing half-written stays."""
+    command = [sys.executable, "-m", "tfembed", "train", "reviews", "--out", str(tmp_path / "run")]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal[1], env={**os.environ, "TERM": "xterm"})
+    seen = _read_until(terminal[0], "Loading")
+    running.send_signal(signal.SIGINT)
+    printed, _ = running.communicate()
+    assert (running.returncode, printed) == (130, b"")
+    os.write(terminal[1], b"end")
+    assert "Traceback" not in seen + _read_until(terminal[0], "end")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("steps", "seconds", "shown"), [(3000, 2.0, "1,500/s"), (1, 4.0, "4.0 s each"), (0, 1.0, "")])

@@ -33,6 +33,22 @@ def write_text_module(folder: Path) -> str:
     return str(folder)
 
 
+def write_noisy_module(folder: Path, noise: float | None) -> str:
+    """A SavedModel of two blocks from images to embeddings; noise of that size, if only 0, comes between them."""
+    rng, module = np.random.default_rng(0), tf.train.Checkpoint()
+    kernels = [tf.Variable(rng.normal(size=(3, 3)).astype("float32"), name=f"block_{i}/kernel") for i in range(2)]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 3])], autograph=False)
+    def call(images: tf.Tensor) -> tf.Tensor:
+        x = tf.tanh(tf.reduce_mean(images, axis=(1, 2)) @ kernels[0])
+        x = x if noise is None else x + noise * tf.random.normal(tf.shape(x))
+        return tf.tanh(x @ kernels[1])
+
+    module.__call__, module.variables, module.trainable_variables = call, kernels, kernels
+    tf.saved_model.save(module, str(folder))
+    return str(folder)
+
+
 def write_texts(file: Path) -> Path:
     """A table of 24 texts in two classes, with columns text and label."""
     with file.open("w", newline="", encoding="utf-8") as opened:

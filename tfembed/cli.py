@@ -13,6 +13,7 @@ from tfembed.cache_commands import cache
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 _ENCODER = click.option("--encoder", "handle", help="Handle of the encoder.  [default: minilm or glyphs, as data are]")
 _PREPROCESSING = click.option("--preprocessing", help="Handle of the preprocessing that goes with the encoder.")
+_TASKS = ["classification", "multi_label", "regression"]
 _POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls"]), help="How to pool token vectors.")
 
 
@@ -54,24 +55,27 @@ def encoders(as_json: bool) -> None:
 @_POOLING
 @_JSON
 def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json: bool) -> None:
-    """Show what an encoder takes and gives, and its blocks."""
+    """Show what an encoder takes and gives, its blocks, and what it saves to freeze them."""
     _import_tensorflow()
-    import tfembed as te
+    from tfembed.commands import inspect_encoder
 
-    encoder = te.load_encoder(handle, preprocessing=preprocessing, pooling=pooling)
-    blocks = [
-        {"name": block.name, "variables": len(block.variables), "parameters": block.num_parameters}
-        for block in encoder.blocks
-    ]
-    takes = "texts" if encoder.spec.kind == "text" else f"images, brought to {encoder.spec.image_size}"
+    found = inspect_encoder(handle, preprocessing, pooling)
     if as_json:
-        click.echo(json.dumps({"handle": handle, "takes": takes, "dim": encoder.dim, "blocks": blocks}, indent=1))
+        click.echo(json.dumps(found, indent=1))
         return
-    click.echo(f"{encoder.spec.name}: {takes} -> embeddings (n, {encoder.dim})")
-    click.echo(f"licence {encoder.spec.licence}, from {encoder.spec.source or handle}")
-    click.echo("blocks from input to output:")
-    for block in blocks:
-        click.echo(f"  {block['name']:24} {block['variables']:4} variables {block['parameters']:>12,} parameters")
+    click.echo(f"{found['name']}: {found['takes']} -> embeddings (n, {found['dim']})")
+    click.echo(f"licence {found['licence']}; {found['source']}")
+    click.echo("blocks from input to output; with all frozen down to there, what")
+    click.echo("is kept of an example, and the share of the forward pass saved:")
+    click.echo(f"  {'block':22} {'parameters':>12} {'bytes':>10} {'saved':>6}")
+    blocks = [("(none frozen)", ""), *((block["name"], f"{block['parameters']:,}") for block in found["blocks"])]
+    for (name, size), cut in zip(blocks, found["cuts"], strict=True):
+        measured = "cannot be cut" if cut["error"] else f"{cut['bytes']:>10,} {cut['saved']:>6.0%}"
+        click.echo(f"  {name:22} {size:>12} {measured}")
+    if found["cuts"][0]["num_tokens"] is not None:
+        click.echo(f"bytes of a text of {found['cuts'][0]['num_tokens']} tokens")
+    for error in dict.fromkeys(cut["error"] for cut in found["cuts"] if cut["error"]):
+        click.echo(f"why not: {error}")
     click.echo(f"try: te.load_encoder({handle!r}).unfreeze(1)")
 
 
@@ -82,9 +86,13 @@ def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json
 @_POOLING
 @click.option("--text", default="text", show_default=True, help="Column of texts.")
 @click.option("--label", help="Column of labels.  [default: label]")
+@click.option("--label-separator", help='What stands between several labels of a cell, such as "|".')
+@click.option("--task", type=click.Choice(_TASKS), help="What labels mean.  [default: told from the labels]")
 @click.option("--strategy", default="linear_probe", show_default=True, help="linear_probe, top_blocks:K, lp_ft:K, full")
+@click.option("--head", default="linear", show_default=True, help="linear, cosine, mlp:UNITS,... such as mlp:128,64")
+@click.option("--balanced", is_flag=True, help="Let every class count the same, however many examples it has.")
 @click.option("--few-shot", type=click.IntRange(1), help="Train on so many examples of each class.")
-@click.option("--seed", default=0, show_default=True, help="Of split, draw and training.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, draw and training.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run; nothing is kept without it.")
 @_JSON
 def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
@@ -94,9 +102,11 @@ def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
 
     model, result, record = train_on(data, out, options)
     if out is not None:
+        from tfembed.progress import waiting
         from tfembed.runs import save_run
 
-        save_run(out, model, result, record)
+        with waiting(f"Writing {out}"):
+            save_run(out, model, result, record)
     if as_json:
         click.echo(json.dumps(record | {"result": result.to_dict()}))
         return
@@ -133,8 +143,10 @@ def export(run: Path, base_path: Path, as_json: bool) -> None:
     """Export the model of a RUN as the next version under BASE_PATH, checked in a fresh process."""
     _import_tensorflow()
     import tfembed as te
+    from tfembed.progress import waiting
 
-    model, _ = te.load_run(run)
+    with waiting(f"Loading {run}"):
+        model, _ = te.load_run(run)
     folder = te.export(model, base_path)
     click.echo(json.dumps({"folder": str(folder)}) if as_json else f"{folder}: same predictions in a fresh process")
 
@@ -170,13 +182,16 @@ def _import_tensorflow() -> None:
     """Import TensorFlow without what it logs before it begins to obey TF_CPP_MIN_LOG_LEVEL."""
     if "tensorflow" in sys.modules or os.environ.get("TFEMBED_DEBUG"):
         return
+    from tfembed.progress import waiting
+
     sys.stderr.flush()
     kept = os.dup(2)
     try:
-        with open(os.devnull, "wb") as nowhere:
+        with open(os.devnull, "wb") as nowhere, open(kept, "w", closefd=False) as people:
             os.dup2(nowhere.fileno(), 2)
-        import tensorflow  # noqa: F401
-        import tensorflow_text  # noqa: F401
+            with waiting("Loading TensorFlow", people):
+                import tensorflow  # noqa: F401
+                import tensorflow_text  # noqa: F401
     finally:
         os.dup2(kept, 2)
         os.close(kept)

@@ -1,11 +1,14 @@
 """What the commands of the command line do, without parsing and printing."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import keras
 
 import tfembed as te
+from tfembed.encoders.inspection import inspect_cuts
+from tfembed.progress import waiting
 from tfembed.runs import check_free
 
 _SAMPLE_LABELS = {"intents": "intent", "reviews": "sentiment"}
@@ -29,25 +32,27 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
     """
     if out is not None:
         check_free(out)
-    strategy, seed = parse_strategy(options["strategy"]), options["seed"]
+    strategy, head, seed = parse_strategy(options["strategy"]), parse_head(options["head"]), options["seed"]
     dataset = _load(data, options)
+    if options["balanced"] and dataset.task != "classification":
+        raise ValueError(f"--balanced weighs classes that exclude each other: the data are for {dataset.task}.")
     if options["few_shot"]:
         dataset = dataset.few_shot(options["few_shot"], seed)
     handle = options["handle"] or ("minilm" if dataset.kind == "text" else "glyphs")
-    encoder = te.load_encoder(handle, preprocessing=options["preprocessing"], pooling=options["pooling"])
-    model = build(encoder, dataset)
-    result = te.train(model, dataset, strategy, seed=seed)
+    with waiting(f"Loading {handle}"):
+        encoder = te.load_encoder(handle, preprocessing=options["preprocessing"], pooling=options["pooling"])
+        model = build(encoder, dataset, head)
+    result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"])
     return model, result, {"data": dataset.source, "encoder": handle, "class_names": list(dataset.class_names)}
 
 
-def build(encoder: te.Encoder, data: te.Dataset) -> keras.Model:
-    """Build the model that a data set asks for, with a linear head."""
+def build(encoder: te.Encoder, data: te.Dataset, head: te.Head) -> keras.Model:
+    """Build the model that a data set asks for."""
     if data.task == "regression":
-        return te.build_text_regressor(encoder) if data.kind == "text" else te.build_image_regressor(encoder)
-    multi_label = data.task == "multi_label"
-    if data.kind == "text":
-        return te.build_text_classifier(encoder, data.class_names, multi_label=multi_label)
-    return te.build_image_classifier(encoder, data.class_names, multi_label=multi_label)
+        regressor = te.build_text_regressor if data.kind == "text" else te.build_image_regressor
+        return regressor(encoder, head=head)
+    classifier = te.build_text_classifier if data.kind == "text" else te.build_image_classifier
+    return classifier(encoder, data.class_names, head=head, multi_label=data.task == "multi_label")
 
 
 def parse_strategy(text: str) -> te.Strategy:
@@ -66,9 +71,48 @@ def parse_strategy(text: str) -> te.Strategy:
     return _STRATEGIES[name](int(count)) if name in _COUNTED else _STRATEGIES[name]()  # type: ignore[operator]
 
 
+def parse_head(text: str) -> te.Head:
+    """Read a head such as `linear`, `cosine`, or `mlp:128,64` with the sizes of its hidden layers.
+
+    Raises:
+        ValueError: If there is no such head.
+
+    Example:
+        >>> parse_head("mlp:128,64").units
+        (128, 64)
+    """
+    name, _, sizes = text.partition(":")
+    units = sizes.split(",")
+    if name == "mlp" and all(size.isdecimal() for size in units):
+        return te.mlp_head([int(size) for size in units])
+    if text not in ("linear", "cosine"):
+        raise ValueError(f"Unknown head {text!r}: pass linear, cosine, or mlp:UNITS,... such as mlp:128 or mlp:128,64.")
+    return te.linear_head() if text == "linear" else te.cosine_head()
+
+
+def inspect_encoder(handle: str, preprocessing: str | None, pooling: str | None) -> dict[str, Any]:
+    """What an encoder takes and gives, its blocks, and what it is like to cut it behind each, as JSON values."""
+    with waiting(f"Loading {handle}"):
+        encoder = te.load_encoder(handle, preprocessing=preprocessing, pooling=pooling)
+    return {
+        "handle": handle,
+        "name": encoder.spec.name,
+        "takes": "texts" if encoder.spec.kind == "text" else f"images, brought to {encoder.spec.image_size}",
+        "dim": encoder.dim,
+        "licence": encoder.spec.licence,
+        "source": encoder.spec.source or handle,
+        "blocks": [
+            {"name": block.name, "variables": len(block.variables), "parameters": block.num_parameters}
+            for block in encoder.blocks
+        ],
+        "cuts": [asdict(cut) for cut in inspect_cuts(encoder)],
+    }
+
+
 def predict_with(run: Path, examples: tuple[str, ...]) -> list[dict[str, Any]]:
     """Predict with the model of a run: one row per example, with label and score (the value, for regressions)."""
-    model, _ = te.load_run(run)
+    with waiting(f"Loading {run}"):
+        model, _ = te.load_run(run)
     kind = model.layers[-3].spec.kind
     found = te.predict(model, list(examples) if kind == "text" else [Path(each) for each in examples])
     scores = found.probabilities.max(axis=1).tolist()
@@ -78,15 +122,21 @@ def predict_with(run: Path, examples: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def _load(data: str, options: dict[str, Any]) -> te.Dataset:
-    seed = options["seed"]
+    seed, task, label = options["seed"], options["task"], options["label"]
     if data in _SAMPLE_LABELS:
-        return te.load_text(te.resource_path(data), label=options["label"] or _SAMPLE_LABELS[data], seed=seed)
+        label = label or _SAMPLE_LABELS[data]
+        return te.load_text(te.resource_path(data), text=options["text"], label=label, seed=seed, task=task)
     if Path(data).is_dir():
-        return te.load_images(data, seed=seed)
+        return te.load_images(data, seed=seed, task=task)
     if not Path(data).exists():
         names = " or ".join(_SAMPLE_LABELS)
         raise ValueError(f"There is no {data!r}: expected a table of texts, a folder of images, or {names}.")
-    text, label = options["text"], options["label"] or "label"
-    if text.isdecimal() and label.isdecimal():
-        return te.load_text(data, text=int(text), label=int(label), seed=seed)
-    return te.load_text(data, text=text, label=label, seed=seed)
+    columns: tuple[Any, Any] = (options["text"], label or "label")
+    if all(column.isdecimal() for column in columns):  # positions, in a file without a header
+        columns = (int(columns[0]), int(columns[1]))
+    separator = options["label_separator"]
+    if task == "multi_label" and separator is None and Path(data).suffix in (".csv", ".tsv", ".txt"):
+        raise ValueError(
+            f"--task multi_label: what stands between the labels of a cell of {data}? Say --label-separator."
+        )
+    return te.load_text(data, text=columns[0], label=columns[1], seed=seed, task=task, label_separator=separator)

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from tfembed.data import read_images
 from tfembed.predict import ModelParts, Predictions, parts_of, predict
+from tfembed.progress import waiting
 from tfembed.saved_model.graph import tf_variable
 from tfembed.saved_model.layer import HubLayer
 
@@ -60,8 +61,11 @@ def export(model: keras.Model, base_path: str | os.PathLike[str], *, examples: S
     # TF Serving looks at folders with numbers for names only.
     aside = base / f".incomplete-{uuid.uuid4().hex}"
     try:
-        _write(model, parts, aside)
-        _check(aside, parts, raw, predict(model, _as_examples(parts, raw)))
+        expected = predict(model, _as_examples(parts, raw))
+        with waiting("Writing the SavedModel"):
+            _write(model, parts, aside)
+        with waiting("Asking a fresh process"):
+            _check(aside, parts, raw, expected)
         return _publish(aside, base)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

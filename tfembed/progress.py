@@ -1,10 +1,14 @@
-"""Progress bars, for people only: nothing is printed where the output is no terminal."""
+"""What is shown while one waits, for people only: nothing is printed where the output is no terminal."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.progress import TimeElapsedColumn as Elapsed
+from rich.progress import TimeRemainingColumn as Remaining
 from rich.text import Text
 
 
@@ -34,14 +38,29 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
         >>> with progress("Counting", total=3) as advance:
         ...     advance(3)
     """
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        RateColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with _shown(sys.stderr, BarColumn(), MofNCompleteColumn(), RateColumn(), Remaining(compact=True)) as bar:
         task = bar.add_task(description, total=total)
         yield lambda steps: bar.advance(task, steps)
+
+
+@contextmanager
+def waiting(description: str, file: TextIO | None = None) -> Iterator[None]:
+    """Show that something is done of which nobody knows how far it is. No bar may be shown meanwhile.
+
+    Args:
+        description: What is being done.
+        file: Where it is shown; standard error if None.
+
+    Example:
+        >>> with waiting("Thinking"):
+        ...     pass
+    """
+    with _shown(file or sys.stderr, SpinnerColumn(), Elapsed()) as bar:
+        bar.add_task(description, total=None)
+        yield
+
+
+def _shown(file: TextIO, *columns: ProgressColumn) -> Progress:
+    text = TextColumn("{task.description}", markup=False)
+    # Asked of the file itself: to Console, a pipe is a terminal where FORCE_COLOR is set.
+    return Progress(text, *columns, console=Console(file=file), transient=True, disable=not file.isatty())

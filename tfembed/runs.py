@@ -44,10 +44,13 @@ def check_free(folder: Path) -> None:
     """Check that a run may be written there, before the work and not after it.
 
     Raises:
-        ValueError: If the folder exists.
+        ValueError: If the folder exists, or cannot be made.
     """
     if folder.exists():
         raise ValueError(f"{folder} exists already: pass another folder, or remove it first.")
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ValueError(f"{folder} cannot be made: {above} is no folder that can be written to. Pass another one.")
 
 
 def load_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any]]:

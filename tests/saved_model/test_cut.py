@@ -387,6 +387,25 @@ def test_unusual_node_names_are_cut(tmp_path: Path) -> None:
     check_everywhere(graph, module, batch(5, 4))
 
 
+def test_a_size_that_nothing_else_tells_crosses(tmp_path: Path) -> None:
+    """Where a late block asks for the length of the texts and no features tell it any more, the input crosses too.
+
+    From the cut before, nothing leads to it: the segment between the two says so, and both cuts serve all the same.
+    """
+    kernels = [weight(f"block_{i}/kernel", *shape) for i, shape in enumerate([(1, 4), (4, 4), (4, 4)])]
+
+    def call(x: tf.Tensor) -> tf.Tensor:
+        steps = tf.einsum("nle,ed->nld", tf.einsum("nle,ed->nld", x[:, :, None], kernels[0]), kernels[1])
+        return flat_dense(tf.reduce_mean(steps, axis=1), kernels[2]) * tf.cast(tf.shape(x)[1], tf.float32)
+
+    module = publish(tmp_path, call, kernels, (tf.TensorSpec([None, None]),))
+    graph, x = cut_up(module), batch(5, 7)
+    assert [set(graph.spec(cut)) for cut in (1, 2)] == [{"block_0"}, {"x", "block_1"}]
+    check_everywhere(graph, module, x)
+    with pytest.raises(CutError, match="which are not handed over"):
+        graph.segment(1, 2)
+
+
 def test_random_numbers_in_the_prefix_are_refused(tmp_path: Path, kernels: list[tf.Variable]) -> None:
     """What is drawn anew for each call cannot be kept."""
 

@@ -77,7 +77,9 @@ class Encoder(keras.layers.Layer):
         if self._parts is None:
             hub = isinstance(self.body, HubLayer)
             with tf.init_scope(), tf.name_scope(""):  # also where a model that was just read is being traced
-                self._parts = ModuleParts(self.body, self.spec.output) if hub else ModelParts(self.body)
+                self._parts = (
+                    ModuleParts(self.body, self.spec.output) if hub else ModelParts(self.body, self.spec.output)
+                )
         return self._parts
 
     @property

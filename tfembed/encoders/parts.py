@@ -4,17 +4,17 @@ Cut k lies between block k - 1 and block k. What crosses it is a dictionary of t
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import keras
+import tensorflow as tf
 
+from tfembed.encoders.calls import Call, calls_between, number_of
 from tfembed.saved_model.blocks import Block, select_variables, variable_name
 from tfembed.saved_model.cut import ModuleGraph
 from tfembed.saved_model.graph import CutError
 from tfembed.saved_model.layer import HubLayer
-
-_NUMBERED = re.compile(r"^(?:transformer_|encoder_)?(.*?(?:layer|block|stage)_?\d+)")
 
 
 class Parts(Protocol):
@@ -24,6 +24,9 @@ class Parts(Protocol):
 
     def segment(self, start: int, stop: int, training: bool) -> Callable[[Any], Any]:
         """The part between two cuts, as a function; it raises CutError where it cannot be cut."""
+
+    def cost_share(self, cut: int) -> float:
+        """Share of the multiplications of a forward pass that are done in front of a cut; it may raise CutError."""
 
     def set_trained(self, selector: Any) -> None:
         """Let what a selector names train, and freeze the rest."""
@@ -55,10 +58,19 @@ class ModuleParts:
 
     def segment(self, start: int, stop: int, training: bool) -> Callable[[Any], Any]:
         """See Parts; the last segment gives the output that is wanted, and no other."""
+        graph, places = self._cuttable()
+        return graph.segment(places[start] if start else 0, places[stop], training)
+
+    def cost_share(self, cut: int) -> float:
+        """See Parts."""
+        graph, places = self._cuttable()
+        return graph.cost_share(places[cut])
+
+    def _cuttable(self) -> tuple[ModuleGraph, list[int]]:
+        """The module's graph, and where in it the cuts are."""
         if self._graph is None:
             raise self._cut_error or CutError("The module cannot be cut.")
-        places = [*self._places, self._graph.num_blocks]
-        return self._graph.segment(places[start] if start else 0, places[stop], training)
+        return self._graph, [*self._places, self._graph.num_blocks]
 
     def set_trained(self, selector: Any) -> None:
         """See Parts."""
@@ -76,48 +88,71 @@ class ModuleParts:
 
 
 class ModelParts:
-    """The parts of a functional Keras model: its layers in groups."""
+    """The parts of a functional Keras model: its layers in groups.
 
-    def __init__(self, model: keras.Model) -> None:
-        self._model = model
-        self._layers = _grouped(model)
+    A layer that is itself made of numbered blocks (the encoder of a ViT, a model inside a model) counts as its blocks.
+    Layers that the wanted output does not need are in no block, and never train.
+
+    Args:
+        model: The model.
+        output: The name of the wanted output, where the model gives a dictionary; all outputs if None.
+    """
+
+    def __init__(self, model: keras.Model, output: str | None = None) -> None:
+        self._model, given = model, model.output
+        self._structure = {output: given[output]} if isinstance(given, dict) and output in given else given
+        self._outputs = keras.tree.flatten(self._structure)
+        self._calls = calls_between(model.inputs, self._outputs)
+        self._layers = _grouped([call.operation for call in self._calls])
         self.refresh()
         self._levels = self._find_levels()
+        self._graph: ModuleGraph | None = None
 
     def segment(self, start: int, stop: int, training: bool) -> Callable[[Any], Any]:
         """See Parts."""
         given, wanted = self._crossing(start), self._crossing(stop)
-        nodes, last = self._between(given, wanted), stop == len(self.blocks)
+        calls, last = self._between(given, wanted), stop == len(self.blocks)
 
         def run(features: Any) -> Any:
             if not isinstance(features, dict):
                 features = dict(zip(given, keras.tree.flatten(features), strict=True))
             values = {id(tensor): keras.ops.cast(features[name], tensor.dtype) for name, tensor in given.items()}
-            for node in nodes:
-                arguments, keywords = node.arguments.fill_in(values)
-                if getattr(node.operation, "_call_has_training_arg", False):
-                    keywords = {**keywords, "training": training}
-                results = keras.tree.flatten(node.operation(*arguments, **keywords))
-                values |= {id(tensor): result for tensor, result in zip(node.outputs, results, strict=True)}
+            for call in calls:
+                values |= call.run(values, training)
             results = {name: values[id(tensor)] for name, tensor in wanted.items()}
-            return keras.tree.pack_sequence_as(self._model.output, list(results.values())) if last else results
+            return keras.tree.pack_sequence_as(self._structure, list(results.values())) if last else results
 
         return run
 
-    def _between(self, given: dict[str, Any], wanted: dict[str, Any]) -> list[Any]:
+    def cost_share(self, cut: int) -> float:
+        """See Parts; counted in the graph that TensorFlow makes of the model, as for any module."""
+        if self._graph is None:
+            run = tf.function(self.segment(0, len(self.blocks), False), autograph=False)
+            specs = {
+                name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in self._crossing(0).items()
+            }
+            self._graph = ModuleGraph(run.get_concrete_function(specs), self.blocks)
+        return self._graph.cost_share(cut)
+
+    def _between(self, given: dict[str, Any], wanted: dict[str, Any]) -> list[Call]:
         """The calls that lead from some tensors to others. A second Keras model of them would break the first one."""
         known, needed = {id(tensor) for tensor in given.values()}, {id(tensor) for tensor in wanted.values()}
         found = []
-        for node in reversed(self._nodes()):
-            makes = {id(tensor) for tensor in node.outputs} & needed - known
+        for call in reversed(self._calls):
+            makes = {id(tensor) for tensor in call.outputs} & needed - known
             if makes:
-                found.append(node)
-                needed |= {id(tensor) for tensor in node.input_tensors}
+                found.append(call)
+                needed |= {id(tensor) for tensor in call.inputs}
         return found[::-1]
 
     def set_trained(self, selector: Any) -> None:
         """See Parts."""
         chosen = {id(variable) for variable in select_variables(self.blocks, selector)}
+        used = {id(each) for layers in self._layers.values() for layer in layers for each in layer._flatten_layers()}
+        self._model.trainable = True  # a layer trains only inside of layers that do
+        for layer in self._model._flatten_layers(include_self=False):
+            if layer.weights and not any(id(each) in used for each in layer._flatten_layers()):
+                layer.trainable = False
         for block, layers in zip(self.blocks, self._layers.values(), strict=True):
             trains = any(id(variable) in chosen for variable in block.variables)
             for layer in layers:
@@ -141,36 +176,29 @@ class ModelParts:
     def _find_levels(self) -> dict[int, int]:
         """For each tensor of the model, by id, the last block that it depends on; -1 for none."""
         own = {id(layer): i for i, layers in enumerate(self._layers.values()) for layer in layers}
-        levels: dict[int, int] = {}
-        for node in self._nodes():
-            inputs = [levels[id(tensor)] for tensor in node.input_tensors]
-            level = max([own.get(id(node.operation), -1), *inputs])
-            levels |= {id(tensor): level for tensor in node.outputs}
+        levels = {id(tensor): -1 for tensor in self._model.inputs}
+        for call in self._calls:
+            level = max([own.get(id(call.operation), -1), *(levels[id(tensor)] for tensor in call.inputs)])
+            levels |= {id(tensor): level for tensor in call.outputs}
         return levels
-
-    def _nodes(self) -> list[Any]:
-        """The calls of layers from input to output; Keras has no public way to ask for them."""
-        by_depth = self._model._nodes_by_depth
-        return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
     def _crossing(self, cut: int) -> dict[str, Any]:
         """The tensors that cross a cut, by name: made in front of it, used behind it."""
         if cut == 0:
             return dict(zip(self._input_names(), self._model.inputs, strict=True))
         if cut == len(self.blocks):
-            return {f"output_{i}": tensor for i, tensor in enumerate(self._model.outputs)}
-        used = list(self._model.outputs)
-        for node in self._nodes():
-            if node.outputs and self._levels[id(node.outputs[0])] >= cut:
-                used.extend(node.input_tensors)
+            return {f"output_{i}": tensor for i, tensor in enumerate(self._outputs)}
+        used = list(self._outputs)
+        for call in self._calls:
+            if call.outputs and self._levels[id(call.outputs[0])] >= cut:
+                used.extend(call.inputs)
         names = dict(zip(map(id, self._model.inputs), self._input_names(), strict=True))
+        makers = {id(tensor): call for call in self._calls for tensor in call.outputs}
         crossing: dict[int, Any] = {}
         while used:
             tensor = used.pop(0)
             if self._levels[id(tensor)] < 0 and id(tensor) not in names:  # no weights in it: made again from the inputs
-                used.extend(
-                    tensor._keras_history.operation._inbound_nodes[tensor._keras_history.node_index].input_tensors
-                )
+                used.extend(makers[id(tensor)].inputs)
             elif self._levels[id(tensor)] < cut:
                 crossing[id(tensor)] = tensor
         return {names.get(key) or self._name(tensor): tensor for key, tensor in crossing.items()}
@@ -185,24 +213,26 @@ class ModelParts:
         return f"{operation.name}/{place}" if place else operation.name
 
 
-def _grouped(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
-    """The model's layers with weights in named groups, from input to output.
+def _grouped(operations: Iterable[Any]) -> dict[str, list[keras.layers.Layer]]:
+    """The layers with weights among operations in named groups, from input to output.
 
     Layers with a number in their name, such as `layer_3` or `conv2_block1`, belong together; what comes before the
-    first of them is the stem, or the embeddings; what comes after the last is named after its last layer.
+    first of them is the stem, or the embeddings; what comes after the last is named after its last layer, or belongs to
+    the last of them where it only scales and shifts.
     """
-    layers = [layer for layer in model.layers if layer.weights]  # those of dropout are seeds, which are no weights
-    found = [_NUMBERED.match(layer.name) for layer in layers]
-    names = [match.group(1) if match else None for match in found]
+    # Those of dropout are seeds, which are no weights. A layer may be called several times.
+    layers = list({id(each): each for each in operations if getattr(each, "weights", ())}.values())
+    names = [number_of(layer) for layer in layers]
     if not any(names):
         return {layer.name: [layer] for layer in layers}
     first = next(i for i, name in enumerate(names) if name)
     last = max(i for i, name in enumerate(names) if name)
     has_words = any("embedding" in layer.name for layer in layers[:first])
+    has_top = any(len(weight.shape) > 1 for layer in layers[last + 1 :] for weight in layer.weights)
     groups: dict[str, list[keras.layers.Layer]] = {}
     current = "embeddings" if has_words else "stem"
     for i, layer in enumerate(layers):
-        current = names[i] or (layers[-1].name if i > last else current)
+        current = names[i] or (layers[-1].name if i > last and has_top else current)
         groups.setdefault(current, []).append(layer)
     return groups
 

@@ -70,7 +70,7 @@ class ModuleGraph:
         if function is None:
             raise CutError("The module has no traced function for inference. Train it whole.")
         self._inference = self._read(function)
-        self._kept: list[tuple[str, ...] | CutError] = [self._inference.flat.inputs]
+        self._kept: dict[int, tuple[str, ...] | CutError] = {0: self._inference.flat.inputs}
         self._names = dict(zip(self._inference.flat.inputs, function.input_names, strict=True))
         self._checked: set[tuple[int, bool]] = set()
         self._functions: dict[tuple[int, int, bool], Callable[[Any], Any]] = {}
@@ -200,25 +200,23 @@ class ModuleGraph:
         )
 
     def _crossing(self, cut: int) -> tuple[str, ...]:
-        """Inference tensors that cross, found from the first cut on because each builds on the one before."""
+        """Inference tensors that cross. Names are given from the first cut on, so that they do not depend on use."""
         if not 0 <= cut < self.num_blocks:
             raise ValueError(f"There is no cut {cut}: pass 0 to {self.num_blocks}.")
-        while len(self._kept) <= cut:
-            late = self._late(self._inference.flat, len(self._kept))
-            earlier = next(kept for kept in reversed(self._kept) if not isinstance(kept, CutError))
+        for each in range(len(self._kept), cut + 1):
             try:
-                kept = self._choose(Boundary(self._inference.flat, self._inference.shapes, late, frozenset(earlier)))
-                self._kept.append(kept)
+                self._kept[each] = self._choose(each)
             except CutError as error:
-                self._kept.append(error)
+                self._kept[each] = error
         found = self._kept[cut]
         if isinstance(found, CutError):
             raise found
         return found
 
-    def _choose(self, boundary: Boundary) -> tuple[str, ...]:
-        kept = choose(boundary)
-        checks.check_settled(boundary.flat, kept)
+    def _choose(self, cut: int) -> tuple[str, ...]:
+        flat = self._inference.flat
+        kept = choose(Boundary(flat, self._inference.shapes, self._late(flat, cut)))
+        checks.check_settled(flat, kept)
         for tensor in kept:
             if tensor not in self._names:
                 self._names[tensor] = self._name(tensor)

@@ -32,13 +32,11 @@ class Boundary:
         flat: The graph.
         shapes: Its measured shapes.
         late: Nodes behind the cut: those that depend on a variable of an unfrozen block.
-        earlier: What crosses the cut before this one, from which everything that crosses here must be computable.
     """
 
     flat: FlatGraph
     shapes: Shapes
     late: frozenset[str]
-    earlier: frozenset[str]
 
     def needed(self) -> list[str]:
         """Tensors from in front of the cut that are used behind it, or are outputs of the whole."""
@@ -55,16 +53,6 @@ class Boundary:
             return None
         changing = {d for d in dimensions if len(set(d)) > 1 or d == self.shapes.batch}
         return changing if changing <= set(knowable) else None
-
-    def computable(self) -> frozenset[str]:
-        """Nodes whose values follow from what crosses the cut before this one."""
-        inputs, found = self.flat.from_inputs(), set()
-        knowable = {d for tensor in self.earlier for d in self.shapes.dimensions[tensor]}
-        for name, node in self.flat.nodes.items():
-            known = name not in inputs or f"{name}:0" in self.earlier or self.told(name, knowable) is not None
-            if known or (node.input and all(base(t) in found or t in self.earlier for t in data_inputs(node))):
-                found.add(name)
-        return frozenset(found)
 
 
 def choose(boundary: Boundary) -> tuple[str, ...]:
@@ -94,7 +82,7 @@ def _network(boundary: Boundary, knowable: Collection[Dimension]) -> tuple[dict[
     Of places, "<t" and ">t" are the two sides of tensor t, and "=n" is op n.
     """
     flat, shapes, inputs = boundary.flat, boundary.shapes, boundary.flat.from_inputs()
-    computable, stack, seen = boundary.computable(), boundary.needed(), set()
+    stack, seen = boundary.needed(), set()
     edges: dict[tuple[str, str], int] = {(f">{tensor}", "sink"): _UNLIMITED for tensor in stack}
     used: set[Dimension] = set()
     while stack:
@@ -106,7 +94,7 @@ def _network(boundary: Boundary, knowable: Collection[Dimension]) -> tuple[dict[
         if (told := boundary.told(tensor, knowable)) is not None:
             used |= told
             continue
-        can_cross = shapes.batched(tensor) and shapes.dtypes[tensor] != tf.string and name in computable
+        can_cross = shapes.batched(tensor) and shapes.dtypes[tensor] != tf.string
         own = tensor in flat.inputs  # of equals, what the module was given is kept
         edges[f"<{tensor}", f">{tensor}"] = 2 * shapes.num_bytes(tensor) - own if can_cross else _UNLIMITED
         edges[f"={name}", f"<{tensor}"] = _UNLIMITED

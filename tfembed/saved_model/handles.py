@@ -136,5 +136,5 @@ def _fetch(address: str) -> str:
             f"Cannot fetch handle {address!r}: {error}. Expected an address that this machine can reach. Fetch it on "
             "one that can and pass the folder, or set TFHUB_CACHE_DIR to a cache that has it."
         ) from error
-    except OSError as error:
+    except (OSError, tf.errors.OpError) as error:
         raise ValueError(f"Cannot read handle {address!r}: {error}. Expected {_EXPECTED}.") from error

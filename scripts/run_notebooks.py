@@ -1,0 +1,39 @@
+"""Run every notebook from top to bottom: python scripts/run_notebooks.py [--save]. To find none is an error too.
+
+With --save the outputs are kept in the files, so that they read well without being run; do so after changing one.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+SECONDS_A_CELL = 300
+
+
+def run(path: Path, *, save: bool) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(notebook, timeout=SECONDS_A_CELL, resources={"metadata": {"path": str(FOLDER)}})
+    client.execute()
+    for cell in notebook.cells:
+        # What TensorFlow logs while it is imported says nothing about the notebook.
+        cell.get("outputs", [])[:] = [each for each in cell.get("outputs", []) if each.get("name") != "stderr"]
+    if save:
+        nbformat.write(notebook, path)
+
+
+def main() -> None:
+    notebooks = sorted(FOLDER.glob("*.ipynb"))
+    if not notebooks:
+        sys.exit(f"There are no notebooks in {FOLDER}: expected at least one.")
+    for path in notebooks:
+        started = time.perf_counter()
+        run(path, save="--save" in sys.argv[1:])
+        print(f"{path.name}: {time.perf_counter() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
