@@ -10,7 +10,11 @@ from tfembed.resources import resource_path
 
 
 def load_encoder(
-    handle: str | os.PathLike[str], *, preprocessing: str | None = None, pooling: str | None = None
+    handle: str | os.PathLike[str],
+    *,
+    preprocessing: str | None = None,
+    pooling: str | None = None,
+    compute: str = "float32",
 ) -> Encoder:
     """Load a pretrained encoder, frozen.
 
@@ -19,6 +23,8 @@ def load_encoder(
             on tfhub.dev or Kaggle.
         preprocessing: The handle of the preprocessing module, for text encoders that come as a pair.
         pooling: `"mean"`, `"max"` or `"cls"` to make one vector of an encoder's token vectors.
+        compute: What the features of the frozen part are computed in: `"float32"`; `"bfloat16"`; or `"auto"`, which
+            takes bfloat16 where there is hardware for it and a sample agrees. What is exported stays float32.
 
     Raises:
         ValueError: If the handle is none of these, or names something that is no encoder.
@@ -31,7 +37,7 @@ def load_encoder(
     text = os.fspath(handle)
     spec = CATALOG.get(text)
     if spec is not None and spec.handle.startswith("keras_hub:"):
-        return _frozen(keras_hub.load(replace(spec, pooling=pooling or spec.pooling)))
+        return _frozen(keras_hub.load(replace(spec, pooling=pooling or spec.pooling)), compute)
     target = spec.handle if spec else text
     if target.startswith("resource:"):
         target = str(resource_path(target.removeprefix("resource:")))
@@ -41,9 +47,10 @@ def load_encoder(
             "a SavedModel, or an address such as https://tfhub.dev/google/nnlm-en-dim128/2 or "
             "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim128/1."
         )
-    return _frozen(hub.load(target, spec, preprocessing=preprocessing, pooling=pooling))
+    return _frozen(hub.load(target, spec, preprocessing=preprocessing, pooling=pooling), compute)
 
 
-def _frozen(encoder: Encoder) -> Encoder:
+def _frozen(encoder: Encoder, compute: str) -> Encoder:
+    encoder.spec = replace(encoder.spec, compute=compute)
     encoder.unfreeze(False)
     return encoder

@@ -62,8 +62,10 @@ def _num_summed(equation: str) -> int | None:
     rows, _, kernel = operands.partition(",")
     for count in range(1, min(len(rows), len(kernel))):
         kept, columns = rows[:-count], kernel[count:]
-        if rows[-count:] == kernel[:count] and result == kept + columns and len(set(rows + columns)) == len(
-            rows + columns
+        if (
+            rows[-count:] == kernel[:count]
+            and result == kept + columns
+            and len(set(rows + columns)) == len(rows + columns)
         ):
             return count
     return None
