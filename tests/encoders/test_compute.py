@@ -63,7 +63,8 @@ def test_bfloat16_agrees_with_float32(name, request):
     exact, low = (frozen(encoder, examples, compute)[INPUTS].numpy() for compute in ("float32", "bfloat16"))
     assert low.dtype == np.float32
     assert not np.array_equal(low, exact)
-    assert cosines(low, exact).min() >= 0.999
+    is_some = np.abs(exact).max(axis=1) > 0  # of the empty text there may be nothing
+    assert cosines(low[is_some], exact[is_some]).min() >= 0.999
 
 
 @pytest.mark.parametrize("compute", ["float32", "bfloat16"])

@@ -20,7 +20,8 @@ from tfembed.saved_model.graph import CutError, FlatGraph, base, data_inputs, fu
 from tfembed.saved_model.precision import runs_low, switchable
 
 _WRITTEN_OUT = 64  # constants of so few values stand in the graph, where they help to optimise it; weights are captured
-_ALIASES = frozenset({"Identity", "StopGradient", "PreventGradient", "Snapshot"})
+# They hand on what they take; of a variable, its value.
+_ALIASES = frozenset({"ReadVariableOp", "Identity", "StopGradient", "PreventGradient", "Snapshot"})
 
 
 def bare(function: Any, variables: Iterable[Any], dtype: tf.DType = tf.float32) -> Callable[..., list[tf.Tensor]]:
@@ -67,10 +68,9 @@ def bare(function: Any, variables: Iterable[Any], dtype: tf.DType = tf.float32) 
 def _check(flat: FlatGraph, names: set[str]) -> None:
     """Refuse what this does not rewrite: state, texts, tables, control flow."""
     nodes = [flat.nodes[name] for name in names - flat.variables.keys() if flat.nodes[name].op not in _ALIASES]
-    reads = {"ReadVariableOp", "ResourceGather"}
     opaque = {int(dtype.as_datatype_enum) for dtype in (tf.string, tf.resource, tf.variant)}
     for node in nodes:
-        types = {value.type for key, value in node.attr.items() if value.type and node.op not in reads}
+        types = {value.type for key, value in node.attr.items() if value.type and node.op != "ResourceGather"}
         if types & opaque or any(value.HasField("func") for value in node.attr.values()):
             raise CutError(f"The op {node.op} ({node.name!r}) keeps the graph from being rewritten: expected numbers.")
     if stateful := flat.stateful(names):
@@ -78,7 +78,7 @@ def _check(flat: FlatGraph, names: set[str]) -> None:
 
 
 def _behind(flat: FlatGraph, tensor: str) -> str:
-    """The tensor behind a chain of ops that hand their input on as it is."""
+    """The tensor, or variable, behind a chain of ops that hand on what they take."""
     tensor = full(tensor)
     while flat.nodes[base(tensor)].op in _ALIASES:
         tensor = full(flat.nodes[base(tensor)].input[0])
