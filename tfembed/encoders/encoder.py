@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfembed.encoders.compute import choose_compute, has_bfloat16, sample_examples
+from tfembed.encoders.frozen import FrozenGraphs
 from tfembed.encoders.parts import ModelParts, ModuleParts, Parts, runs
 from tfembed.encoders.pooling import pool, pool_depth
 from tfembed.encoders.preprocessing import count_tokens, limit_tokens, mask_name, trim_padding
@@ -62,14 +64,15 @@ class Encoder(keras.layers.Layer):
         self._dim, self.trained_with = dim, trained_with
         self.sequence_length, self.chooses_length = sequence_length, sequence_length is None
         self._unfrozen: Any = False
-        # In a namespace, which hides the functions from TensorFlow: an export would take them along.
-        self._traced = SimpleNamespace(by_cut={})
+        # In objects that TensorFlow does not look into: an export would take the functions along.
+        self._graphs = FrozenGraphs()
         self._tokenizer = SimpleNamespace(traced=None, traced_from=None)
+        self._compute: str | None = None
         self.built = True
 
     def __dir__(self) -> list[str]:
         # Keras reads every attribute here in search of layers to save; these take long and hold none.
-        return [name for name in super().__dir__() if name not in ("parts", "blocks", "dim", "num_frozen")]
+        return [name for name in super().__dir__() if name not in ("parts", "blocks", "dim", "num_frozen", "compute")]
 
     @property
     def parts(self) -> Parts:
@@ -141,7 +144,7 @@ class Encoder(keras.layers.Layer):
             )
         if tuple(depths) != self.spec.depths:
             self.spec, self._dim = replace(self.spec, depths=tuple(sorted(depths))), None
-            self._traced.by_cut.clear()
+            self._graphs = FrozenGraphs()
         return self.dim
 
     def prepare(self, examples: Any) -> dict[str, Any]:
@@ -276,22 +279,42 @@ class Encoder(keras.layers.Layer):
         value = self.run(prepared, 0, num_frozen)
         return value if isinstance(value, dict) else {INPUTS: value}
 
+    @property
+    def compute(self) -> str:
+        """The type that the frozen part computes in for all examples: `"float32"` or `"bfloat16"`.
+
+        In bfloat16 features, and the predictions that `evaluate` makes of them, deviate from those of `call` and of the
+        exported model, which stay in float32: embeddings by a cosine of 0.999 at the least where `"auto"` chose it, so
+        that a score near a boundary may come out on its other side.
+        """
+        if self._compute is None:
+            asked = self.spec.compute
+            self._compute = asked if asked != "auto" else self._chosen_compute()
+        return self._compute
+
+    def _chosen_compute(self) -> str:
+        def embed(prepared: dict[str, Any], compute: str) -> Any:
+            call = self._traced_in(len(self.blocks), mask_name(prepared) is not None, compute)
+            return call(prepared)[INPUTS].numpy()
+
+        prepared = self.prepare(sample_examples(self.spec.kind, self.spec.image_size))
+        return choose_compute(embed, prepared, in_hardware=has_bfloat16())
+
     def traced(self, num_frozen: int, padded: bool) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        """`frozen_part` as one graph for batches of every size and, where there is padding, of every length."""
+        """`frozen_part` as one graph for batches of every size and, where there is padding, of every length.
 
-        def call(prepared: dict[str, Any]) -> dict[str, Any]:
-            key = (num_frozen, tuple(sorted(prepared)), *(v.shape[1 + padded :] for v in prepared.values()))
-            if key not in self._traced.by_cut:
-                free = 2 if padded else 1
-                specs = {
-                    n: tf.TensorSpec([None] * min(free, v.shape.rank) + v.shape[free:], v.dtype)
-                    for n, v in prepared.items()
-                }
-                part = tf.function(lambda given: self.frozen_part(given, num_frozen), autograph=False)
-                self._traced.by_cut[key] = part.get_concrete_function(specs)
-            return self._traced.by_cut[key](prepared)
+        It computes in `compute`, with the weights as they are when it is asked for and first called: ask for it anew
+        where weights may have changed.
+        """
+        return self._traced_in(num_frozen, padded, self.compute)
 
-        return call
+    def _traced_in(self, num_frozen: int, padded: bool, compute: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        return self._graphs.caller(
+            lambda given: self.frozen_part(given, num_frozen),
+            [variable for block in self.blocks[:num_frozen] for variable in block.variables],
+            key=(num_frozen, padded, compute),
+            padded=padded,
+        )
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Embed a batch: texts as a list or array; images as uint8 arrays or encoded bytes."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+COMPUTES = ("float32", "bfloat16", "auto")
 POOLINGS = ("mean", "max", "cls")
 
 
@@ -22,6 +23,8 @@ class EncoderSpec:
         scale: Divides what remains; mean 0.5 and scale 0.5 give [-1, 1].
         max_length: Tokens kept of a text.
         depths: Cuts whose features, pooled, are joined to the embedding; depth k lies behind k blocks.
+        compute: What the frozen part computes in: `"float32"`, `"bfloat16"`, or `"auto"`, which takes bfloat16 where
+            there is hardware for it and a sample agrees.
         licence: The licence of the weights.
         source: Where the weights are from.
         good_for: What it is good for, in a few words.
@@ -39,6 +42,7 @@ class EncoderSpec:
     scale: float = 1.0
     max_length: int = 256
     depths: tuple[int, ...] = ()
+    compute: str = "float32"
     licence: str = "unknown"
     source: str = ""
     good_for: str = ""
@@ -49,5 +53,7 @@ class EncoderSpec:
         if self.pooling is not None and self.pooling not in POOLINGS:
             raise ValueError(f"Unknown pooling {self.pooling!r}: pass one of {', '.join(POOLINGS)}, or None.")
         object.__setattr__(self, "depths", tuple(self.depths))
+        if self.compute not in COMPUTES:
+            raise ValueError(f"Unknown compute {self.compute!r}: pass one of {', '.join(COMPUTES)}.")
         if self.image_size is not None:
             object.__setattr__(self, "image_size", tuple(self.image_size))  # JSON knows lists only

@@ -52,9 +52,9 @@ def encode(encoder: Encoder, examples: np.ndarray, cut: int, workplace: Workplac
     if cut == 0:
         return inputs if encoder.spec.kind == "text" else _kept_if_small(inputs)
     order = np.argsort(inputs.lengths, kind="stable")
+    compute = encoder.traced(cut, _is_padded(inputs.batch(order[:1])))
 
     def run(given: Tensors) -> Tensors:
-        compute = encoder.traced(cut, _is_padded(given))
         return _numpy(compute({name: tf.constant(value) for name, value in given.items()}))
 
     writer = _Writer(inputs.lengths, workplace, _sequences(run, inputs.batch(order[:1])))

@@ -19,7 +19,7 @@ from tfembed.saved_model.layer import HubLayer
 
 # Goes up with every change of what features are or how they lie on disk.
 _FORMAT = 1
-_PROSE = ("licence", "source", "good_for", "name", "handle", "max_length")
+_PROSE = ("licence", "source", "good_for", "name", "handle", "max_length", "compute")
 # These change when the same layer is made, built, compiled or unfrozen again, and say nothing of what it computes.
 _VOLATILE = ("trainable", "build_config", "compile_config", "module")
 
@@ -29,9 +29,9 @@ _own_names: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 def feature_key(encoder: Encoder, examples: np.ndarray, cut: int) -> str:
     """A name for the features of examples at a cut: 40 hexadecimal digits.
 
-    It covers the examples' bytes in their order, the encoder's spec and sequence length, its preprocessing with weights
-    and vocabulary, its graph, the weights in front of the cut, the cut, and the format of the store. Weights
-    behind the cut do not count, nor do names and flags.
+    It covers the examples' bytes in their order, the encoder's spec, sequence length and compute type, its preprocessing
+    with weights and vocabulary, its graph, the weights in front of the cut, the cut, and the format of the store.
+    Weights behind the cut do not count, nor do names and flags.
 
     Of a layer that cannot say what it consists of, such as one around a Python function, features are known by the
     object itself: they are found again in this process only.
@@ -51,6 +51,7 @@ def feature_key(encoder: Encoder, examples: np.ndarray, cut: int) -> str:
     parts = {
         "format": _FORMAT,
         "spec": {name: value for name, value in asdict(encoder.spec).items() if name not in _PROSE},
+        "compute": encoder.compute,
         "sequence_length": encoder.sequence_length,
         "preprocessing": _consists_of(encoder.preprocessing, with_weights=True),
         "body": _consists_of(encoder.body, with_weights=False),
