@@ -153,6 +153,22 @@ def test_only_what_is_unfrozen_trains(kind: Any) -> None:
     assert encoder.trainable_variables == []
 
 
+def test_what_is_cheap_is_computed_again_as_it_was_frozen() -> None:
+    """The smallest tensors cross; what a frozen block made of them is made again, its dropout off in training too."""
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(2, 3, name="block_1_conv")(image)
+    x = keras.layers.Dropout(0.9)(keras.layers.UpSampling2D(4)(x))
+    x = keras.layers.Conv2D(2, 3, name="block_2_conv")(keras.layers.Concatenate()([x, x]))
+    spec = EncoderSpec(name="wide", handle="wide", kind="image", image_size=(8, 8))
+    encoder = Encoder(spec, keras.Model(image, x), ImagePreprocessing((8, 8)))
+    encoder.unfreeze(1)
+    prefix, suffix = encoder.cut(1)
+    images = tf.constant(pixels(3))
+    features = prefix(images)
+    assert {name: value.shape[1:].as_list() for name, value in features.items()} == {"block_1_conv": [6, 6, 2]}
+    np.testing.assert_allclose(suffix(features, training=True), whole(encoder, images), atol=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 def test_composite_layers_are_taken_apart_and_saved_whole(tmp_path: Path) -> None:
     """The encoder of a ViT has a block for each of its layers, trains in part, and is saved as it was."""

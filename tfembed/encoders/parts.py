@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfembed.encoders.calls import Call, calls_between, number_of
+from tfembed.encoders.crossing import cheapest
 from tfembed.saved_model.blocks import Block, select_variables, variable_name
 from tfembed.saved_model.cut import ModuleGraph
 from tfembed.saved_model.graph import CutError
@@ -118,7 +119,8 @@ class ModelParts:
                 features = dict(zip(given, keras.tree.flatten(features), strict=True))
             values = {id(tensor): keras.ops.cast(features[name], tensor.dtype) for name, tensor in given.items()}
             for call in calls:
-                values |= call.run(values, training)
+                is_frozen = self._levels[id(call.outputs[0])] < start != 0  # computed again, as in front of the cut
+                values |= call.run(values, training and not is_frozen)
             results = {name: values[id(tensor)] for name, tensor in wanted.items()}
             return keras.tree.pack_sequence_as(self._structure, list(results.values())) if last else results
 
@@ -137,12 +139,16 @@ class ModelParts:
     def _between(self, given: dict[str, Any], wanted: dict[str, Any]) -> list[Call]:
         """The calls that lead from some tensors to others. A second Keras model of them would break the first one."""
         known, needed = {id(tensor) for tensor in given.values()}, {id(tensor) for tensor in wanted.values()}
-        found = []
+        found: list[Call] = []
         for call in reversed(self._calls):
             makes = {id(tensor) for tensor in call.outputs} & needed - known
             if makes:
                 found.append(call)
                 needed |= {id(tensor) for tensor in call.inputs}
+        if lost := [tensor.name for tensor in self._model.inputs if id(tensor) in needed - known]:
+            raise CutError(
+                f"The part needs the model's inputs {lost}, which are not handed over. Train the model whole."
+            )
         return found[::-1]
 
     def set_trained(self, selector: Any) -> None:
@@ -183,7 +189,7 @@ class ModelParts:
         return levels
 
     def _crossing(self, cut: int) -> dict[str, Any]:
-        """The tensors that cross a cut, by name: made in front of it, used behind it."""
+        """The tensors that cross a cut, by name: what all that is used behind it can be made of."""
         if cut == 0:
             return dict(zip(self._input_names(), self._model.inputs, strict=True))
         if cut == len(self.blocks):
@@ -193,15 +199,8 @@ class ModelParts:
             if call.outputs and self._levels[id(call.outputs[0])] >= cut:
                 used.extend(call.inputs)
         names = dict(zip(map(id, self._model.inputs), self._input_names(), strict=True))
-        makers = {id(tensor): call for call in self._calls for tensor in call.outputs}
-        crossing: dict[int, Any] = {}
-        while used:
-            tensor = used.pop(0)
-            if self._levels[id(tensor)] < 0 and id(tensor) not in names:  # no weights in it: made again from the inputs
-                used.extend(makers[id(tensor)].inputs)
-            elif self._levels[id(tensor)] < cut:
-                crossing[id(tensor)] = tensor
-        return {names.get(key) or self._name(tensor): tensor for key, tensor in crossing.items()}
+        crossing = cheapest(self._calls, [tensor for tensor in used if self._levels[id(tensor)] < cut])
+        return {names.get(id(tensor)) or self._name(tensor): tensor for tensor in crossing}
 
     def _input_names(self) -> list[str]:
         given = self._model.input

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import breadth_first_order, maximum_flow  # type: igno
 from tfembed.saved_model.graph import CutError, FlatGraph, base, data_inputs
 from tfembed.saved_model.probe import Dimension, Shapes, is_heavy
 
-_UNLIMITED = 2**30
+UNLIMITED = 2**30
 _BODIES = frozenset(
     {"If", "StatelessIf", "Case", "While", "StatelessWhile", "PartitionedCall", "StatefulPartitionedCall"}
 )
@@ -67,7 +67,7 @@ def choose(boundary: Boundary) -> tuple[str, ...]:
     knowable = {d for dimensions in boundary.shapes.dimensions.values() for d in dimensions}
     while True:
         edges, used = _network(boundary, knowable)
-        kept = _minimal_cut(edges)
+        kept = minimal_cut(edges)
         unknown = used - {d for tensor in kept for d in boundary.shapes.dimensions[tensor]}
         if not unknown:
             break
@@ -83,7 +83,7 @@ def _network(boundary: Boundary, knowable: Collection[Dimension]) -> tuple[dict[
     """
     flat, shapes, inputs = boundary.flat, boundary.shapes, boundary.flat.from_inputs()
     stack, seen = boundary.needed(), set()
-    edges: dict[tuple[str, str], int] = {(f">{tensor}", "sink"): _UNLIMITED for tensor in stack}
+    edges: dict[tuple[str, str], int] = {(f">{tensor}", "sink"): UNLIMITED for tensor in stack}
     used: set[Dimension] = set()
     while stack:
         tensor = stack.pop()
@@ -96,13 +96,13 @@ def _network(boundary: Boundary, knowable: Collection[Dimension]) -> tuple[dict[
             continue
         can_cross = shapes.batched(tensor) and shapes.dtypes[tensor] != tf.string
         own = tensor in flat.inputs  # of equals, what the module was given is kept
-        edges[f"<{tensor}", f">{tensor}"] = 2 * shapes.num_bytes(tensor) - own if can_cross else _UNLIMITED
-        edges[f"={name}", f"<{tensor}"] = _UNLIMITED
+        edges[f"<{tensor}", f">{tensor}"] = 2 * shapes.num_bytes(tensor) - own if can_cross else UNLIMITED
+        edges[f"={name}", f"<{tensor}"] = UNLIMITED
         if name in map(base, flat.inputs) or _is_costly(flat, name):
-            edges["source", f"={name}"] = _UNLIMITED
+            edges["source", f"={name}"] = UNLIMITED
             continue
         parents = [parent for t in data_inputs(flat.nodes[name]) if base(parent := flat.source(t)) in inputs]
-        edges |= {(f">{parent}", f"={name}"): _UNLIMITED for parent in parents}
+        edges |= {(f">{parent}", f"={name}"): UNLIMITED for parent in parents}
         stack.extend(parents)
     return edges, used
 
@@ -117,17 +117,24 @@ def _is_costly(flat: FlatGraph, name: str) -> bool:
     return any(not roots.isdisjoint(flat.ancestors([tensor])) for tensor in others)
 
 
-def _minimal_cut(edges: Mapping[tuple[str, str], int]) -> list[str]:
-    """Tensors of the minimal cut that lies nearest to the sink, so that the least is computed again."""
+def minimal_cut(edges: Mapping[tuple[str, str], int]) -> list[str]:
+    """Tensors of the minimal cut that lies nearest to the sink, so that the least is computed again.
+
+    Args:
+        edges: Capacities between places, from "source" to "sink"; tensor t goes from place "<t" to place ">t".
+
+    Raises:
+        CutError: If every cut needs more than UNLIMITED.
+    """
     if not edges:
         return []
     places = {place: i for i, place in enumerate(dict.fromkeys(["start", "source", "sink", "end", *chain(*edges)]))}
-    everything = {**edges, ("start", "source"): _UNLIMITED, ("sink", "end"): _UNLIMITED}
+    everything = {**edges, ("start", "source"): UNLIMITED, ("sink", "end"): UNLIMITED}
     rows, columns = zip(*((places[a], places[b]) for a, b in everything), strict=True)
     values = np.array(list(everything.values()), np.int32)
     capacity = csr_array((values, (rows, columns)), shape=(len(places), len(places)))
     result = maximum_flow(capacity, places["start"], places["end"])
-    if result.flow_value >= _UNLIMITED:
+    if result.flow_value >= UNLIMITED:
         raise CutError(
             "A value without one row per example, or a text, would have to cross the cut: the module mixes the "
             "examples of a batch, or its blocks cannot be told apart. Train it whole."
