@@ -30,8 +30,8 @@ def feature_key(encoder: Encoder, examples: np.ndarray, cut: int) -> str:
     """A name for the features of examples at a cut: 40 hexadecimal digits.
 
     It covers the examples' bytes in their order, the encoder's spec, sequence length and compute type, its
-    preprocessing with weights and vocabulary, its graph, the weights in front of the cut, the cut, and the format of the store.
-    Weights behind the cut do not count, nor do names and flags.
+    preprocessing with weights and vocabulary, its graph, the weights in front of the cut, the cut, and the format of
+    the store. Weights behind the cut do not count, nor do names and flags.
 
     Of a layer that cannot say what it consists of, such as one around a Python function, features are known by the
     object itself: they are found again in this process only.
