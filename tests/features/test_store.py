@@ -54,6 +54,12 @@ def in_process(place, *, hang=False):
     return process
 
 
+def result(process):
+    """What a process printed since it started, when it is done."""
+    with process:
+        return process.stdout.read()
+
+
 def wait_for(condition):
     """Look again and again, a minute at most; what is waited for happens in another process."""
     end = time.monotonic() + 60
@@ -197,7 +203,7 @@ def test_a_failed_computation_leaves_nothing(store):
 def test_two_processes_compute_once(tmp_path):
     """Processes that need the same features at the same time: one computes, and all read it."""
     processes = [in_process(tmp_path) for _ in range(3)]
-    assert [process.communicate(timeout=60)[0] for process in processes] == ["[[7, 8, 9]]\n"] * 3
+    assert [result(process) for process in processes] == ["[[7, 8, 9]]\n"] * 3
     assert len(list(tmp_path.glob("computing-*"))) == 1
 
 
@@ -208,10 +214,10 @@ def test_who_waits_for_a_killed_process_computes_itself(tmp_path):
     second = in_process(tmp_path)
     assert len(list(tmp_path.glob("store/.aside-*"))) == 1
     first.send_signal(signal.SIGKILL)
-    assert second.communicate(timeout=60)[0] == "[[7, 8, 9]]\n"
+    assert result(second) == "[[7, 8, 9]]\n"
     assert len(list(tmp_path.glob("computing-*"))) == 2
     assert {path.name for path in (tmp_path / "store").iterdir()} == {KEYS[0], "locks"}
-    first.communicate()
+    assert result(first) == ""
 
 
 def test_what_killed_processes_left_is_removed(store, tmp_path):
@@ -222,7 +228,7 @@ def test_what_killed_processes_left_is_removed(store, tmp_path):
     store.find_or_add(KEYS[1], compute, ABOUT)
     assert aside.is_dir()
     killed.kill()
-    killed.communicate()
+    assert result(killed) == ""
     (store.folder / ".trash-1").mkdir()
     (store.folder / ".spool-1").touch()
     store.find_or_add(KEYS[2], compute, ABOUT)
