@@ -70,6 +70,18 @@ def batches(features: Source, wanted: np.ndarray, shares: np.ndarray, rows: "Epo
     return dataset.apply(tf.data.experimental.assert_cardinality(len(rows))).prefetch(tf.data.AUTOTUNE)
 
 
+def resident(
+    features: Source, wanted: np.ndarray, shares: np.ndarray, *, batch_size: int, seed: int
+) -> tf.data.Dataset:
+    """Batches of embeddings that are kept in memory as tensors, shuffled anew for each epoch; see `batches`.
+
+    Where only the head trains, a step takes less time than it takes to fetch a batch any other way.
+    """
+    tensors = ({n: tf.constant(v) for n, v in features.batch(np.arange(len(wanted))).items()}, wanted, shares)
+    shuffled = tf.data.Dataset.from_tensor_slices(tensors).shuffle(len(wanted), seed=seed)
+    return shuffled.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
 class Epochs:
     """The rows of each batch, drawn anew each time it is gone through."""
 

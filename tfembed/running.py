@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfembed.batches import Drawn, Epochs, batches, inputs_of, targets
+from tfembed.batches import Drawn, Epochs, batches, inputs_of, resident, targets
 from tfembed.data import Dataset, Split, class_weights
 from tfembed.encoders.encoder import INPUTS, Suffix
 from tfembed.encoders.low_rank import low_rank
@@ -148,25 +148,52 @@ def _solve(work: _Work) -> dict[str, list[float]]:
 def _fit(work: _Work, model: keras.Model) -> dict[str, list[float]]:
     phase, data, rows = work.phase, work.data, work.rows()
     epochs = 1 if isinstance(rows, Drawn) else phase.epochs
-    model.compile(work.optimizer(epochs * len(rows)), work.loss(phase.label_smoothing), jit_compile=False)
+    head_only = work.cut == len(work.parts.encoder.blocks)
+    model.compile(
+        work.optimizer(epochs * len(rows)),
+        work.loss(phase.label_smoothing),
+        jit_compile=False,
+        steps_per_execution=len(rows) if head_only else 1,
+    )
     wanted = data.train.labels.astype("int32") if isinstance(rows, Drawn) else targets(data.train.labels, data)
     validation = None
     if len(data.validation) and not isinstance(rows, Drawn):
         expected, order = targets(data.validation.labels, data), Epochs(work.validation.lengths, phase.batch_size, None)
         validation = batches(work.validation, expected, _ones(data.validation), order)
+    if head_only:
+        given = resident(work.features, wanted, _shares(work), batch_size=phase.batch_size, seed=work.seed)
+    else:
+        given = batches(work.features, wanted, _shares(work), rows)
     with progress(f"Training, phase {phase.name}", epochs * len(rows)) as advance:
-        callbacks = [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: advance(1))]
+        callbacks = [_Advance(advance)]
         if validation is not None:  # without a validation part there is nothing to choose an epoch by: all are run
             stop = keras.callbacks.EarlyStopping("val_loss", patience=phase.patience, restore_best_weights=True)
             callbacks.append(stop)
         return model.fit(
-            batches(work.features, wanted, _shares(work), rows),
+            given,
             validation_data=validation,
             epochs=epochs,
             callbacks=callbacks,
             shuffle=False,  # the batches are shuffled already
             verbose=0,
         ).history
+
+
+class _Advance(keras.callbacks.Callback):
+    """Moves a progress bar on by the steps that were taken, which may be many at once."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        super().__init__()
+        self._advance, self._done = advance, 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Steps are counted from the first of the epoch on."""
+        self._done = 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """The batch is the last one that was taken."""
+        self._advance(batch + 1 - self._done)
+        self._done = batch + 1
 
 
 @contextmanager
