@@ -12,7 +12,7 @@ from tiny_models import TEXTS, write_images, write_noisy_module, write_text_modu
 
 import tfembed as te
 from tfembed.cli import cli, main
-from tfembed.commands import parse_head
+from tfembed.commands import parse_head, parse_strategy
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -147,6 +147,29 @@ def test_the_head_is_the_one_asked_for(place: Path) -> None:
     assert (parse_head("cosine"), parse_head("linear")) == (te.cosine_head(), te.linear_head())
 
 
+@pytest.mark.parametrize(
+    ("text", "strategy"),
+    [
+        ("linear_probe", te.linear_probe()),
+        ("linear_probe:3,5", te.linear_probe(depths=(3, 5))),
+        ("only_block:0", te.only_block(0)),
+        ("contrastive:2", te.contrastive(2)),
+        ("lora:4", te.lora(4)),
+        ("norms", te.norms()),
+    ],
+)
+def test_strategies_by_name(text: str, strategy: te.Strategy) -> None:
+    """A strategy is its name, with its number or its depths where it has some."""
+    assert parse_strategy(text) == strategy
+
+
+def test_a_strategy_from_a_file(tmp_path: Path) -> None:
+    """A file that to_json wrote repeats the strategy of an earlier run."""
+    file = tmp_path / "strategy.json"
+    file.write_text(te.gradual(2).to_json(), encoding="utf-8")
+    assert parse_strategy(str(file)) == te.gradual(2)
+
+
 def test_few_shot_and_strategy(place: Path) -> None:
     """The strategy and the number of examples of a class are what was asked for."""
     arguments = ("--encoder", "glyphs", "--few-shot", 2, "--strategy", "top_blocks:1", "--json")
@@ -194,6 +217,8 @@ def test_export(place: Path, image_run: tuple[Path, dict[str, Any]]) -> None:
 BAD = {
     "missing data": (["train", "nowhere.csv"], "nowhere.csv"),
     "missing column": (["train", "{place}/texts.csv", "--label", "colour"], "colour"),
+    "depths that are no numbers": (["train", "reviews", "--strategy", "linear_probe:a"], "linear_probe:K,..."),
+    "a strategy in no file": (["train", "reviews", "--strategy", "missing.json"], "missing.json"),
     "unknown strategy": (["train", "reviews", "--strategy", "best"], "best"),
     "strategy without its number": (["train", "reviews", "--strategy", "top_blocks"], "top_blocks:K"),
     "strategy with a number too many": (["train", "reviews", "--strategy", "full:2"], "full:2"),

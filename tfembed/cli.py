@@ -88,7 +88,7 @@ def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json
 @click.option("--label", help="Column of labels.  [default: label]")
 @click.option("--label-separator", help='What stands between several labels of a cell, such as "|".')
 @click.option("--task", type=click.Choice(_TASKS), help="What labels mean.  [default: told from the labels]")
-@click.option("--strategy", default="linear_probe", show_default=True, help="linear_probe, top_blocks:K, lp_ft:K, full")
+@click.option("--strategy", default="linear_probe", show_default=True, help="Such as lp_ft:2, or a .json file.")
 @click.option("--head", default="linear", show_default=True, help="linear, cosine, mlp:UNITS,... such as mlp:128,64")
 @click.option("--balanced", is_flag=True, help="Let every class count the same, however many examples it has.")
 @click.option("--few-shot", type=click.IntRange(1), help="Train on so many examples of each class.")

@@ -1,5 +1,6 @@
 """What the commands of the command line do, without parsing and printing."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,20 @@ from tfembed.progress import waiting
 from tfembed.runs import check_free
 
 _SAMPLE_LABELS = {"intents": "intent", "reviews": "sentiment"}
-_STRATEGIES = {"linear_probe": te.linear_probe, "full": te.full, "top_blocks": te.top_blocks, "lp_ft": te.lp_ft}
-_COUNTED = ("top_blocks", "lp_ft")
+_PLAIN: dict[str, Callable[[], te.Strategy]] = {
+    "linear_probe": te.linear_probe,
+    "full": te.full,
+    "biases": te.biases,
+    "norms": te.norms,
+}
+_COUNTED: dict[str, Callable[[int], te.Strategy]] = {
+    "top_blocks": te.top_blocks,
+    "only_block": te.only_block,
+    "gradual": te.gradual,
+    "lp_ft": te.lp_ft,
+    "lora": te.lora,
+    "contrastive": te.contrastive,
+}
 
 
 def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[keras.Model, te.Result, dict[str, Any]]:
@@ -56,7 +69,7 @@ def build(encoder: te.Encoder, data: te.Dataset, head: te.Head) -> keras.Model:
 
 
 def parse_strategy(text: str) -> te.Strategy:
-    """Read a strategy such as `lp_ft:2` or `linear_probe`.
+    """Read a strategy such as `lp_ft:2`, `linear_probe`, `linear_probe:3,5` with depths, or a file that to_json wrote.
 
     Raises:
         ValueError: If there is no such strategy.
@@ -65,10 +78,20 @@ def parse_strategy(text: str) -> te.Strategy:
         >>> parse_strategy("lp_ft:2").name
         'lp_ft(2)'
     """
-    name, _, count = text.partition(":")
-    if name not in _STRATEGIES or (name in _COUNTED) != count.isdecimal():
-        raise ValueError(f"Unknown strategy {text!r}: pass linear_probe, full, top_blocks:K or lp_ft:K, K a number.")
-    return _STRATEGIES[name](int(count)) if name in _COUNTED else _STRATEGIES[name]()  # type: ignore[operator]
+    if text.endswith(".json"):
+        return te.strategy_from_json(Path(text).read_text(encoding="utf-8"))
+    name, colon, given = text.partition(":")
+    numbers = given.split(",")
+    if name in _COUNTED and given.isdecimal():
+        return _COUNTED[name](int(given))
+    if name in _PLAIN and not colon:
+        return _PLAIN[name]()
+    if name == "linear_probe" and all(number.isdecimal() for number in numbers):
+        return te.linear_probe(depths=tuple(map(int, numbers)))
+    raise ValueError(
+        f"Unknown strategy {text!r}: pass {', '.join(_PLAIN)}, {', '.join(f'{each}:K' for each in _COUNTED)} with K a "
+        "number, linear_probe:K,... with depths, or a .json file with a strategy."
+    )
 
 
 def parse_head(text: str) -> te.Head:

@@ -13,8 +13,9 @@ import tensorflow as tf
 
 from tfembed.batches import Drawn, Epochs, batches, inputs_of, resident, targets
 from tfembed.data import Dataset, Split, class_weights
-from tfembed.encoders.encoder import INPUTS, Suffix
+from tfembed.encoders.encoder import INPUTS, Encoder, Suffix
 from tfembed.encoders.low_rank import low_rank
+from tfembed.encoders.parts import runs
 from tfembed.features import FeatureCache, Source
 from tfembed.heads import is_linear, solve_linear
 from tfembed.optimizers import BlockwiseAdamW, with_warmup
@@ -38,6 +39,7 @@ class PhaseResult:
         trained_parameters: How many values could change.
         seconds: Features included.
         history: Loss and metrics of each epoch; empty where the head was solved.
+        not_cut: Why the encoder was run whole, though some of it is frozen; None where it was cut.
         kept: Whether the weights are those that it found; False where they did worse on the validation part than those
             that it began with, which were put back.
     """
@@ -47,6 +49,7 @@ class PhaseResult:
     trained_parameters: int
     seconds: float
     history: dict[str, list[float]]
+    not_cut: str | None
     kept: bool
 
 
@@ -62,12 +65,8 @@ def run_phase(
     encoder.unfreeze(phase.unfreeze)
     head.trainable = True
     with low_rank(encoder, phase.lora_rank):
-        try:
-            cut = encoder.num_frozen
-            features = [cache.get(encoder, split.examples, cut) for split in (data.train, data.validation)]
-        except CutError:
-            cut = 0  # an encoder that cannot be cut is run whole: the same result, only slower
-            features = [cache.get(encoder, split.examples, cut) for split in (data.train, data.validation)]
+        cut, not_cut = _boundary(encoder)
+        features = [cache.get(encoder, split.examples, cut) for split in (data.train, data.validation)]
         work = _Work(parts, data, phase, seed, balanced, features[0], features[1], cut)
         model, trained = work.model(), [*encoder.trainable_variables]
         trained += head.trainable_variables if phase.objective == "labels" else []
@@ -80,8 +79,22 @@ def run_phase(
         trained_parameters=sum(int(np.prod(variable.shape)) for variable in trained),
         seconds=time.perf_counter() - started,
         history={name: [float(value) for value in values] for name, values in history.items()},
+        not_cut=not_cut,
         kept=verdict["kept"],
     )
+
+
+def _boundary(encoder: Encoder) -> tuple[int, str | None]:
+    """Where the encoder is cut; 0, and why, where it cannot be: it is run whole then, to the same result."""
+    cut, stretches = encoder.num_frozen, runs(encoder.flags, encoder.num_frozen)
+    if cut == 0 and len(stretches) == 1:
+        return 0, None
+    try:
+        for start, stop, trains in [(0, cut, False)] * (cut > 0) + stretches:
+            encoder.parts.segment(start, stop, trains)
+    except CutError as error:
+        return 0, str(error)
+    return cut, None
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,6 +203,8 @@ def test_a_module_that_cannot_be_cut_is_trained_whole(tmp_path: Path) -> None:
     with pytest.raises(te.CutError, match="not settled by its input"):
         encoder.cut(1)
     assert [result.phases[0].num_frozen for result, _ in trained.values()] == [1, 0]
+    assert trained[None][0].phases[0].not_cut is None
+    assert "not settled by its input" in trained[0.0][0].phases[0].not_cut
     assert trained[0.0][0].trained_parameters == trained[None][0].trained_parameters
     for cut, whole in zip(trained[None][1], trained[0.0][1], strict=True):
         np.testing.assert_allclose(whole, cut, atol=1e-5)

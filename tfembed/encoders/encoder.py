@@ -72,7 +72,11 @@ class Encoder(keras.layers.Layer):
 
     def __dir__(self) -> list[str]:
         # Keras reads every attribute here in search of layers to save; these take long and hold none.
-        return [name for name in super().__dir__() if name not in ("parts", "blocks", "dim", "num_frozen", "compute")]
+        return [
+            name
+            for name in super().__dir__()
+            if name not in ("parts", "blocks", "dim", "flags", "num_frozen", "compute")
+        ]
 
     @property
     def parts(self) -> Parts:
@@ -102,7 +106,7 @@ class Encoder(keras.layers.Layer):
     @property
     def num_frozen(self) -> int:
         """How many blocks are frozen from the input end on: where the encoder can be cut."""
-        flags = self._flags()
+        flags = self.flags
         return flags.index(True) if True in flags else len(flags)
 
     def unfreeze(self, selector: Any) -> None:
@@ -235,7 +239,7 @@ class Encoder(keras.layers.Layer):
         name = mask_name(features) if start == 0 else MASK
         mask = features.get(name) if name else None
         value: Any = self._given(features, start)
-        flags = [training and trains for trains in self._flags()[:stop]]
+        flags = [training and trains for trains in self.flags[:stop]]
         if start == 0 and stop == len(self.blocks) and (True not in flags or isinstance(self.body, HubLayer)):
             value = self.body(value, training=True in flags)
         else:
@@ -328,7 +332,8 @@ class Encoder(keras.layers.Layer):
         """A batch of embeddings."""
         return keras.KerasTensor((inputs.shape[0], self.dim), dtype="float32")
 
-    def _flags(self) -> list[bool]:
+    @property
+    def flags(self) -> list[bool]:
         """For each block, whether it trains."""
         return [self.trainable and any(variable.trainable for variable in block.variables) for block in self.blocks]
 
