@@ -9,17 +9,15 @@ import keras
 import tensorflow as tf
 
 from tfembed.encoders.compute import choose_compute, has_bfloat16, sample_examples
+from tfembed.encoders.forward import INPUTS, MASK, forward
 from tfembed.encoders.frozen import FrozenGraphs
-from tfembed.encoders.parts import ModelParts, ModuleParts, Parts, runs
-from tfembed.encoders.pooling import pool, pool_depth
-from tfembed.encoders.preprocessing import count_tokens, limit_tokens, mask_name, trim_padding
+from tfembed.encoders.parts import ModelParts, ModuleParts, Parts
+from tfembed.encoders.preprocessing import as_batch, count_tokens, limit_tokens, mask_name, trim_padding
 from tfembed.encoders.spec import EncoderSpec
+from tfembed.encoders.suffix import Suffix
 from tfembed.saved_model.blocks import Block
 from tfembed.saved_model.graph import CutError
 from tfembed.saved_model.layer import HubLayer
-
-# What the inputs of a module are called at cut 0 if it takes one tensor, and the padding mask behind it.
-INPUTS, MASK = "inputs", "mask"
 
 
 @keras.saving.register_keras_serializable(package="tfembed")
@@ -213,46 +211,9 @@ class Encoder(keras.layers.Layer):
         Raises:
             CutError: If the body cannot be cut there.
         """
-        last = len(self.blocks)
-        if stop == last and self.spec.depths:
-            return self._joined(features, start, training)
-        return self._embedded(*self._stretch(features, start, stop, training), stop == last)
+        return forward(self, features, start, stop, training)
 
-    def _joined(self, features: dict[str, Any], start: int, training: bool) -> Any:
-        """The pooled features of each depth, then the embedding."""
-        vectors = []
-        for stop in self.spec.depths:
-            value, mask = self._stretch(features, start, stop, training)
-            vectors.append(pool_depth(value, mask))
-            features, start = self._embedded(value, mask, False), stop
-        return tf.concat(
-            [*vectors, self._embedded(*self._stretch(features, start, len(self.blocks), training), True)], 1
-        )
-
-    def _embedded(self, value: Any, mask: Any, last: bool) -> Any:
-        if last:
-            return pool(value, mask, self.spec)
-        return value if mask is None else value | {MASK: mask}
-
-    def _stretch(self, features: dict[str, Any], start: int, stop: int, training: bool) -> tuple[Any, Any]:
-        """What crosses the second cut, and the padding mask."""
-        name = mask_name(features) if start == 0 else MASK
-        mask = features.get(name) if name else None
-        value: Any = self._given(features, start)
-        flags = [training and trains for trains in self.flags[:stop]]
-        if start == 0 and stop == len(self.blocks) and (True not in flags or isinstance(self.body, HubLayer)):
-            value = self.body(value, training=True in flags)
-        else:
-            for first, last, trains in runs(flags, start):
-                value = self.parts.segment(first, last, trains)(value)
-        return value, mask
-
-    def _given(self, features: dict[str, Any], start: int) -> Any:
-        if start == 0:
-            return features[INPUTS] if set(features) == {INPUTS} else features
-        return {name: value for name, value in features.items() if name != MASK}
-
-    def cut(self, num_frozen: int) -> tuple[Callable[[Any], dict[str, Any]], "Suffix"]:
+    def cut(self, num_frozen: int) -> tuple[Callable[[Any], dict[str, Any]], Suffix]:
         """Cut the encoder at its freeze boundary.
 
         Args:
@@ -357,36 +318,6 @@ class Encoder(keras.layers.Layer):
         config["body"] = deserialize(config["body"])
         config["preprocessing"] = config["preprocessing"] and deserialize(config["preprocessing"])
         return cls(**config)
-
-
-@keras.saving.register_keras_serializable(package="tfembed")
-class Suffix(keras.layers.Layer):
-    """The part of an encoder behind a cut: features in, embeddings out. Its weights are the encoder's own."""
-
-    def __init__(self, encoder: Encoder, start: int, **layer_options: Any) -> None:
-        super().__init__(**{"dtype": "float32"} | layer_options)
-        self.supports_jit = False
-        self._convert_input_args = False
-        self.encoder, self.start = encoder, start
-        self.built = True
-
-    def call(self, features: dict[str, Any], training: bool = False) -> Any:
-        """Embed what crossed the cut, float32 `(n, dim)`."""
-        if self.start == len(self.encoder.blocks):
-            return features[INPUTS]
-        return self.encoder.run(features, self.start, len(self.encoder.blocks), bool(training))
-
-    def compute_output_spec(self, features: dict[str, Any], training: bool = False) -> Any:
-        """A batch of embeddings."""
-        return keras.KerasTensor((None, self.encoder.dim), dtype="float32")
-
-
-def as_batch(examples: Any) -> Any:
-    """Examples as a tensor: texts and encoded images become strings, whatever they came in; Keras tensors pass."""
-    if isinstance(examples, keras.KerasTensor) or tf.is_tensor(examples):
-        return examples
-    kind = getattr(getattr(examples, "dtype", None), "kind", None)
-    return tf.constant(examples.tolist()) if kind in ("U", "O", "S", "T") else tf.convert_to_tensor(examples)
 
 
 __all__ = ["INPUTS", "MASK", "CutError", "Encoder", "Suffix", "as_batch"]

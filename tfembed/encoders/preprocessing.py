@@ -115,3 +115,11 @@ class ImagePreprocessing(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return super().get_config() | {"image_size": self.image_size, "mean": self.mean, "scale": self.scale}
+
+
+def as_batch(examples: Any) -> Any:
+    """Examples as a tensor: texts and encoded images become strings, whatever they came in; Keras tensors pass."""
+    if isinstance(examples, keras.KerasTensor) or tf.is_tensor(examples):
+        return examples
+    kind = getattr(getattr(examples, "dtype", None), "kind", None)
+    return tf.constant(examples.tolist()) if kind in ("U", "O", "S", "T") else tf.convert_to_tensor(examples)

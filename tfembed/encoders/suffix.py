@@ -1,0 +1,34 @@
+"""Suffix: the part of an encoder behind a cut, as a Keras layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from tfembed.encoders.forward import INPUTS
+
+if TYPE_CHECKING:
+    from tfembed.encoders.encoder import Encoder
+
+
+@keras.saving.register_keras_serializable(package="tfembed")
+class Suffix(keras.layers.Layer):
+    """The part of an encoder behind a cut: features in, embeddings out. Its weights are the encoder's own."""
+
+    def __init__(self, encoder: Encoder, start: int, **layer_options: Any) -> None:
+        super().__init__(**{"dtype": "float32"} | layer_options)
+        self.supports_jit = False
+        self._convert_input_args = False
+        self.encoder, self.start = encoder, start
+        self.built = True
+
+    def call(self, features: dict[str, Any], training: bool = False) -> Any:
+        """Embed what crossed the cut, float32 `(n, dim)`."""
+        if self.start == len(self.encoder.blocks):
+            return features[INPUTS]
+        return self.encoder.run(features, self.start, len(self.encoder.blocks), bool(training))
+
+    def compute_output_spec(self, features: dict[str, Any], training: bool = False) -> Any:
+        """A batch of embeddings."""
+        return keras.KerasTensor((None, self.encoder.dim), dtype="float32")
