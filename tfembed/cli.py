@@ -81,6 +81,7 @@ def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json
 @click.option("--text", default="text", show_default=True, help="Column of texts.")
 @click.option("--label", help="Column of labels.  [default: label]")
 @click.option("--strategy", default="linear_probe", show_default=True, help="linear_probe, top_blocks:K, lp_ft:K, full")
+@click.option("--compute", type=click.Choice(["float32", "bfloat16", "auto"]), default="float32", show_default=True)
 @click.option("--few-shot", type=click.IntRange(1), help="Train on so many examples of each class.")
 @click.option("--seed", default=0, show_default=True, help="Of split, draw and training.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run; nothing is kept without it.")
