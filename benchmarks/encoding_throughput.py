@@ -80,8 +80,8 @@ def start(name: str, python: str, options: argparse.Namespace) -> Any:
     numbers = {"--texts": options.texts, "--threads": options.threads, "--shared": options.shared.resolve()}
     command = [python, __file__, "--worker", name, *(str(part) for pair in numbers.items() for part in pair)]
     threads = {"OMP_NUM_THREADS": str(options.threads), "TF_CPP_MIN_LOG_LEVEL": "3", "HF_HUB_OFFLINE": "1"}
-    settings: Any = {"env": {**os.environ, **threads}, "text": True}
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **settings)
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, env={**os.environ, **threads}, text=True, **pipes)
 
 
 def measure(kind: str, workers: dict[str, Any], running: list[str], rounds: int) -> dict[str, list[float]]:
