@@ -99,7 +99,7 @@ def measure(kind: str, workers: dict[str, Any], running: list[str], rounds: int)
 
 def report(kind: str, times: dict[str, list[float]], ready: dict[str, Any]) -> None:
     names = [name for name in times if not name.startswith("peak ")]
-    first = ready[names[0]]
+    first = next(ready[name] for name in OURS if name in names)  # they know the tokens
     texts, flops = first[f"{kind} texts"], first[f"{kind} flops"]
     peak = max(rate for name, rates in times.items() if name.startswith("peak ") for rate in rates)
     base = BASELINE if BASELINE in names else names[0]
