@@ -80,10 +80,8 @@ def start(name: str, python: str, options: argparse.Namespace) -> Any:
     numbers = {"--texts": options.texts, "--threads": options.threads, "--shared": options.shared.resolve()}
     command = [python, __file__, "--worker", name, *(str(part) for pair in numbers.items() for part in pair)]
     threads = {"OMP_NUM_THREADS": str(options.threads), "TF_CPP_MIN_LOG_LEVEL": "3", "HF_HUB_OFFLINE": "1"}
-    settings: Any = {"env": {**os.environ, **threads}, "text": True}
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **settings
-    )
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, env={**os.environ, **threads}, text=True, **pipes)
 
 
 def measure(kind: str, workers: dict[str, Any], running: list[str], rounds: int) -> dict[str, list[float]]:
@@ -101,20 +99,19 @@ def measure(kind: str, workers: dict[str, Any], running: list[str], rounds: int)
 
 def report(kind: str, times: dict[str, list[float]], ready: dict[str, Any]) -> None:
     names = [name for name in times if not name.startswith("peak ")]
-    first = ready[names[0]]
-    texts, flops = first[f"{kind} texts"], first[f"{kind} flops"]
     peak = max(rate for name, rates in times.items() if name.startswith("peak ") for rate in rates)
     base = BASELINE if BASELINE in names else names[0]
-    print(f"\n{kind} texts: {texts}, {first[f'{kind} tokens'] / texts:.0f} tokens each; ratios to {base}")
+    tokens = {name: ready[name][f"{kind} tokens"] for name in names}
+    print(f"\n{kind} texts: {ready[base][f'{kind} texts']}; ratios of tokens a second to {base}")
     print(f"matrix-product peak of float32: {peak / 1e9:.0f} GFLOP/s")
-    print(f"{'':34} {'texts/s':>8} {'ratio':>6} {'spread':>13} {'of peak':>8}  computes in")
+    print(f"{'':34} {'tokens':>7} {'a second':>8} {'ratio':>6} {'spread':>13} {'of peak':>8}  computes in")
     for name in sorted(names, key=[*OURS, *PEERS].index):
-        seconds = statistics.median(times[name])
-        ratios = [a / b for a, b in zip(times[base], times[name], strict=True)]
+        seconds, share = statistics.median(times[name]), tokens[name] / tokens[base]
+        ratios = [share * a / b for a, b in zip(times[base], times[name], strict=True)]
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
         print(
-            f"{name:34} {texts / seconds:8.0f} {statistics.median(ratios):6.2f} {spread:>13} "
-            f"{flops / seconds / peak:8.0%}  {ready[name]['computes']}"
+            f"{name:34} {tokens[name]:7} {tokens[name] / seconds:8.0f} {statistics.median(ratios):6.2f} {spread:>13} "
+            f"{ready[name][f'{kind} flops'] / seconds / peak:8.0%}  {ready[name]['computes']}"
         )
 
 
@@ -154,6 +151,13 @@ def rate(multiply: Callable[[], Any], size: int = 2048) -> float:
     return 2 * size**3 / (time.perf_counter() - began)
 
 
+def amounts(kind: str, lengths: Any) -> dict[str, int]:
+    """Texts, tokens, and operations of the six blocks; a module may cut texts off where others do not."""
+    # per token and block: four products of 384 x 384 and two of 384 x 1536; scores and sums of the attention
+    flops = sum(6 * length * (2 * (4 * 384**2 + 2 * 384 * 1536) + 4 * 384 * length) for length in map(int, lengths))
+    return {f"{kind} texts": len(lengths), f"{kind} tokens": int(sum(lengths)), f"{kind} flops": flops}
+
+
 def ours(options: argparse.Namespace, texts: dict[str, list[str]]) -> tuple[Callable, Callable, dict[str, Any]]:
     import tensorflow as tf
 
@@ -167,10 +171,7 @@ def ours(options: argparse.Namespace, texts: dict[str, list[str]]) -> tuple[Call
     encoder = te.load_encoder(hub / "minilm_encoder" if pair else "minilm", compute=compute, **pair)
     facts: dict[str, Any] = {"computes": encoder.compute}
     for kind, given in texts.items():
-        lengths = encode(encoder, np.array(given, object), 0).lengths
-        # per token and block: four products of 384 x 384 and two of 384 x 1536; scores and sums of the attention
-        flops = sum(6 * length * (2 * (4 * 384**2 + 2 * 384 * 1536) + 4 * 384 * length) for length in map(int, lengths))
-        facts |= {f"{kind} texts": len(given), f"{kind} tokens": int(lengths.sum()), f"{kind} flops": flops}
+        facts |= amounts(kind, encode(encoder, np.array(given, object), 0).lengths)
     square = tf.random.normal([2048, 2048])
     cut = len(encoder.blocks)
     return lambda given: encode(encoder, np.array(given, object), cut), lambda: (square @ square).numpy(), facts
@@ -185,7 +186,13 @@ def pytorch(options: argparse.Namespace, texts: dict[str, list[str]]) -> tuple[C
     model = SentenceTransformer(str(weights_folder()), device="cpu", model_kwargs={"dtype": getattr(torch, compute)})
     square = torch.randn(2048, 2048)
     encode = lambda given: model.encode(given, show_progress_bar=False, convert_to_tensor=True)  # noqa: E731
-    return encode, lambda: square @ square, {"computes": compute}
+    facts: dict[str, Any] = {"computes": compute}
+    for kind, given in texts.items():
+        limit = model.max_seq_length
+        facts |= amounts(
+            kind, [len(model.tokenizer(text, truncation=True, max_length=limit)["input_ids"]) for text in given]
+        )
+    return encode, lambda: square @ square, facts
 
 
 def onnx(options: argparse.Namespace, texts: dict[str, list[str]]) -> tuple[Callable, Callable, dict[str, Any]]:
@@ -225,7 +232,10 @@ def onnx(options: argparse.Namespace, texts: dict[str, list[str]]) -> tuple[Call
         return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
     square = torch.randn(2048, 2048)
-    return encode, lambda: square @ square, {"computes": "float32"}
+    facts: dict[str, Any] = {"computes": "float32"}
+    for kind, given in texts.items():
+        facts |= amounts(kind, [len(tokenizer(text, truncation=True, max_length=256)["input_ids"]) for text in given])
+    return encode, lambda: square @ square, facts
 
 
 def weights_folder() -> Path:

@@ -91,6 +91,13 @@ def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json
 @click.option("--strategy", default="linear_probe", show_default=True, help="Such as lp_ft:2, or a .json file.")
 @click.option("--head", default="linear", show_default=True, help="linear, cosine, mlp:UNITS,... such as mlp:128,64")
 @click.option("--balanced", is_flag=True, help="Let every class count the same, however many examples it has.")
+@click.option(
+    "--compute",
+    type=click.Choice(["float32", "bfloat16", "auto"]),
+    default="float32",
+    show_default=True,
+    help="Of the frozen part.",
+)
 @click.option("--few-shot", type=click.IntRange(1), help="Train on so many examples of each class.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, draw and training.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run; nothing is kept without it.")

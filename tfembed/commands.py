@@ -53,7 +53,8 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
         dataset = dataset.few_shot(options["few_shot"], seed)
     handle = options["handle"] or ("minilm" if dataset.kind == "text" else "glyphs")
     with waiting(f"Loading {handle}"):
-        encoder = te.load_encoder(handle, preprocessing=options["preprocessing"], pooling=options["pooling"])
+        loading = {name: options[name] for name in ("preprocessing", "pooling", "compute")}
+        encoder = te.load_encoder(handle, **loading)
         model = build(encoder, dataset, head)
     result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"])
     return model, result, {"data": dataset.source, "encoder": handle, "class_names": list(dataset.class_names)}
