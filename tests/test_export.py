@@ -251,8 +251,8 @@ def test_text_regressor(text_module: str, tmp_path: Path, unchecked: None) -> No
 def test_the_check_of_regressors(text_module: str) -> None:
     """The check covers values too, and values that are no numbers: neither is like what the model gives."""
     model = te.build_text_regressor(te.load_encoder(text_module))
-    parts, expected = EXPORT.parts_of(model), te.predict(model, ["hi"])
-    EXPORT._compare(parts, [b"hi"], expected, {"value": expected.probabilities[:, 0]})
-    for wrong in (expected.probabilities[:, 0] + 0.5, np.array([np.nan], np.float32)):
+    parts, expected = EXPORT.parts_of(model), te.predict(model, ["hi"]).probabilities
+    EXPORT._compare(parts, [b"hi"], expected, {"value": expected[:, 0]})
+    for wrong in (expected[:, 0] + 0.5, np.array([np.nan], np.float32)):
         with pytest.raises(te.ExportError, match="for the input b'hi'"):
             EXPORT._compare(parts, [b"hi"], expected, {"value": wrong})

@@ -13,6 +13,7 @@ from tfembed.cache_commands import cache
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 _ENCODER = click.option("--encoder", "handle", help="Handle of the encoder.  [default: minilm or glyphs, as data are]")
 _PREPROCESSING = click.option("--preprocessing", help="Handle of the preprocessing that goes with the encoder.")
+_COMPUTES = ["float32", "bfloat16", "auto"]
 _TASKS = ["classification", "multi_label", "regression"]
 _POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls"]), help="How to pool token vectors.")
 
@@ -93,7 +94,7 @@ def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json
 @click.option("--balanced", is_flag=True, help="Let every class count the same, however many examples it has.")
 @click.option(
     "--compute",
-    type=click.Choice(["float32", "bfloat16", "auto"]),
+    type=click.Choice(_COMPUTES),
     default="float32",
     show_default=True,
     help="Of the frozen part.",
