@@ -19,7 +19,7 @@ from rich.table import Table
 
 import tfembed as te
 
-PROBE_EPOCHS, EPOCHS, BATCH_SIZE = 20, 20, 16
+EPOCHS, BATCH_SIZE = 5, 16
 
 
 def load(shared: Path) -> te.Encoder:
@@ -47,10 +47,10 @@ def plain(shared: Path, data: te.Dataset, seed: int, epochs: int) -> tuple[float
     fitted = keras.Model(specs, head(embedding))
     start = time.perf_counter()
     tokens = encoder.preprocessing(tf.constant(data.train.examples.tolist()))
-    for unfreeze, rate, count in ((False, 1e-3, min(epochs, PROBE_EPOCHS)), (1, 1e-4, epochs)):
+    for unfreeze, rate, count in ((False, 1e-2, epochs), (1, 1e-4, epochs)):
         encoder.unfreeze(unfreeze)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        fitted.compile(keras.optimizers.AdamW(rate if unfreeze else 1e-2), loss, jit_compile=False)
+        fitted.compile(keras.optimizers.AdamW(rate), loss, jit_compile=False)
         fitted.fit(tokens, data.train.labels, batch_size=BATCH_SIZE, epochs=count, verbose=0)
     seconds = time.perf_counter() - start
     return seconds, te.evaluate(model, data.test)["accuracy"]

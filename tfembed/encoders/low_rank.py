@@ -17,6 +17,9 @@ _TARGETS = ("query", "value", "query_dense", "value_dense")
 def low_rank(encoder: Encoder, rank: int) -> Iterator[None]:
     """Let additions of a low rank train in place of what is unfrozen; add them to the weights at the end.
 
+    Keras makes them: a weight `(384, 12, 32)` of an attention with 12 heads gets a product of `(384, 12, rank)` and
+    `(rank, 32)`.
+
     Args:
         encoder: With the blocks unfrozen that should get them.
         rank: Of the additions; for 0 nothing is done.
@@ -30,7 +33,7 @@ def low_rank(encoder: Encoder, rank: int) -> Iterator[None]:
         >>> encoder.unfreeze(1)
         >>> with low_rank(encoder, 4):
         ...     print(sum(math.prod(variable.shape) for variable in encoder.trainable_variables))
-        6144
+        37120
     """
     if not rank:
         yield

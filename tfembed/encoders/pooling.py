@@ -78,8 +78,8 @@ def pool_depth(features: dict[str, Any], mask: Any) -> Any:
         ValueError: If nothing is left.
 
     Example:
-        >>> pool_depth({"x": tf.constant([[[3.0, 0.0], [3.0, 8.0]]])}, None).numpy().round(1).tolist()
-        [[0.6, 0.8]]
+        >>> [round(float(value), 1) for value in pool_depth({"x": tf.constant([[[3.0, 0.0], [3.0, 8.0]]])}, None)[0]]
+        [0.6, 0.8]
     """
     wanted = [features[name] for name in sorted(features) if features[name].dtype.is_floating]
     pooled = [_mean(tensor, mask) for tensor in wanted if tensor.shape.rank in (2, 3, 4) and tensor.shape[-1]]
