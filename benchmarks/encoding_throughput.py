@@ -1,6 +1,6 @@
 """Encoding throughput of MiniLM: tfembed against sentence-transformers (PyTorch) and ONNX Runtime, same weights.
 
-    python benchmarks/encoding_throughput.py --shared ../shared
+    python benchmarks/encoding_throughput.py --shared FOLDER
 
 The peers are installed into an environment of their own (--environment). All take the same texts on the same number of
 threads, one after the other within each round; a ratio is that of two times of one round, and what is printed is the
@@ -33,7 +33,8 @@ MOST_SECONDS = 90.0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("--shared", type=Path)
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--environment", type=Path, default=Path(tempfile.gettempdir()) / "tfembed-peers")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--texts", type=int, default=512, help="short texts; an eighth as many long ones")
@@ -43,6 +44,11 @@ def main() -> None:
     if options.worker:
         serve(options)
         return
+    if options.shared is None:
+        print("skipped: pass --shared FOLDER, with the texts that this measures")
+        return
+    if options.quick:
+        options.rounds, options.texts = 1, 64
     print("command:", " ".join(sys.argv))
     python = install(options.environment)
     names = [*OURS, *(PEERS if python else [])]

@@ -55,11 +55,15 @@ def measure(counts: list[int], folder: str) -> list[list[float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Peak memory over the number of texts.")
     parser.add_argument("counts", nargs="*", type=int, default=[20_000, 100_000, 1_000_000])
+    parser.add_argument("--quick", action="store_true", help="without the million")
+    parser.add_argument("--shared", help="not needed: the texts are made up")
+    options = parser.parse_args()
+    counts = options.counts[:2] if options.quick else options.counts
     table = Table(title="Features at cut 1 of a tiny encoder, computed, stored and read")
     for name in ("texts", "tokens", "stored, MB", "encoding, s", "reading, s", "peak memory, MB", "growth, MB"):
         table.add_column(name, justify="right")
     with tempfile.TemporaryDirectory() as folder:
-        for row in measure(parser.parse_args().counts, folder):
+        for row in measure(counts, folder):
             table.add_row(*(f"{value:,}" if isinstance(value, int) else f"{value:,.1f}" for value in row))
     Console(width=110).print(table)
 
