@@ -75,6 +75,7 @@ def main() -> None:
     for seed in range(1 if options.quick else options.seeds):
         drawn = data.few_shot(10, seed)
         runs.append((ours(options.shared, drawn, seed, epochs), plain(options.shared, drawn, seed, epochs)))
+        print(f"  seed {seed}: (seconds, accuracy) of tfembed, of fit: {runs[-1]}", flush=True)
     table = Table(title=f"Banking77, 10 examples a class, {len(runs)} seeds: mean (each seed)")
     for name in ("what", "seconds", "test accuracy, %"):
         table.add_column(name)
