@@ -65,8 +65,7 @@ def run_phase(
     encoder.unfreeze(phase.unfreeze)
     head.trainable = True
     with low_rank(encoder, phase.lora_rank):
-        cut, not_cut = _boundary(encoder)
-        features = [cache.get(encoder, split.examples, cut) for split in (data.train, data.validation)]
+        cut, not_cut, features = _features(encoder, data, cache)
         work = _Work(parts, data, phase, seed, balanced, features[0], features[1], cut)
         model, trained = work.model(), [*encoder.trainable_variables]
         trained += head.trainable_variables if phase.objective == "labels" else []
@@ -84,17 +83,20 @@ def run_phase(
     )
 
 
-def _boundary(encoder: Encoder) -> tuple[int, str | None]:
-    """Where the encoder is cut; 0, and why, where it cannot be: it is run whole then, to the same result."""
+def _features(encoder: Encoder, data: Dataset, cache: FeatureCache) -> tuple[int, str | None, list[Source]]:
+    """Where the encoder is cut, and the features there of both parts of the data.
+
+    An encoder that cannot be cut is run whole, from cut 0, to the same result; the reason is told.
+    """
     cut, stretches = encoder.num_frozen, runs(encoder.flags, encoder.num_frozen)
-    if cut == 0 and len(stretches) == 1:
-        return 0, None
+    splits = (data.train.examples, data.validation.examples)
     try:
-        for start, stop, trains in [(0, cut, False)] * (cut > 0) + stretches:
-            encoder.parts.segment(start, stop, trains)
+        if cut < len(encoder.blocks) and (cut > 0 or len(stretches) > 1):  # else it is run whole, which always works
+            for start, stop, trains in [(0, cut, False)] * (cut > 0) + stretches:
+                encoder.parts.segment(start, stop, trains)
+        return cut, None, [cache.get(encoder, examples, cut) for examples in splits]
     except CutError as error:
-        return 0, str(error)
-    return cut, None
+        return 0, str(error), [cache.get(encoder, examples, 0) for examples in splits]
 
 
 @dataclass(frozen=True, slots=True)
