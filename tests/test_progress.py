@@ -61,7 +61,14 @@ def test_anything_else_shows_nothing(forced: bool, monkeypatch: pytest.MonkeyPat
 def test_an_interruption_is_quiet(terminal: tuple[int, int], tmp_path: Path) -> None:
     """Ctrl-C ends a command with exit code 130, without a traceback, and nothing half-written stays."""
     command = [sys.executable, "-m", "tfembed", "train", "reviews", "--out", str(tmp_path / "run")]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal[1], env={**os.environ, "TERM": "xterm"})
+    running = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=terminal[1],
+        env={**os.environ, "TERM": "xterm"},
+        # a shell lets what it runs in the background ignore Ctrl-C, and so would all that the tests start from there
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     seen = _read_until(terminal[0], "Loading")
     running.send_signal(signal.SIGINT)
     printed, _ = running.communicate()
