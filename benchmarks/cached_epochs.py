@@ -103,12 +103,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Epochs of a frozen encoder.")
     parser.add_argument("--shared", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--texts", type=int, default=2000)
+    parser.add_argument("--texts", type=int, default=2000, help="enough for each class to be among them")
     parser.add_argument("--images", type=int, default=320)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     if options.quick:
-        options.repeats, options.texts, options.images = 1, 128, 64
+        options.repeats, options.texts, options.images = 1, 1500, 64
     table = Table(title=f"An epoch of the head, encoder frozen, batches of {BATCH_SIZE}; median of {options.repeats}")
     for name in ("encoder and data", "whole", "from the cache", "times as fast"):
         table.add_column(name)
