@@ -2,9 +2,10 @@
 
     python benchmarks/whole_run.py --shared FOLDER [--seeds 3] [--quick]
 
-Both have MiniLM as a TF Hub encoder, the same draws, epochs, learning rates and batch size, and train the same weights:
-first the head, then the head and the top block. `fit` is what tutorials do: texts padded to 64, everything computed
-anew in each epoch. Seconds are those of training, features included and evaluation left out; they are taken in turns.
+Both have MiniLM as a TF Hub encoder, the same draws and batch size, and train the same weights: first the head, then
+the head and the top block, at the same rate for as many epochs. tfembed solves the head, before and after; `fit` is
+what tutorials do: the head is trained in epochs too, texts are padded to 64, and all is computed anew in each epoch.
+Seconds are those of training, features included and evaluation left out; both run in turns.
 """
 
 import argparse

@@ -93,6 +93,19 @@ def test_contrastive_training_draws_classes_apart():
     assert gap(parts.encoder(images()).numpy()) > gap(embeddings) + 0.01
 
 
+def test_contrastive_training_needs_classes():
+    """Targets, and several labels an example, have no classes to draw batches by: they are refused at once."""
+    for labels in (np.arange(24) * 0.5, [["dark", "any"] if i % 2 else ["bright"] for i in range(24)]):
+        dataset = te.Dataset.from_arrays(images(), labels, validation=0, test=0)
+        encoder = parts_of(model_of()).encoder
+        if dataset.task == "regression":
+            model = te.build_image_regressor(encoder)
+        else:
+            model = te.build_image_classifier(encoder, dataset.class_names, multi_label=True)
+        with pytest.raises(ValueError, match=f"draws batches by class, and the data are for a {dataset.task}"):
+            te.train(model, dataset, te.contrastive(1))
+
+
 def test_low_rank_additions_end_up_in_the_weights():
     """LoRA moves nothing but the attention's query and value weights, by a change of its rank, and leaves no trace."""
     encoder = attention_encoder()

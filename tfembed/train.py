@@ -63,7 +63,7 @@ def train(
         cache: Features that are known already, for several runs on the same data.
 
     Raises:
-        ValueError: If data and model do not fit, or a phase unfreezes what the encoder does not have.
+        ValueError: If data, model and strategy do not fit, or a phase unfreezes what the encoder does not have.
 
     Example:
         >>> import tfembed as te
@@ -73,7 +73,7 @@ def train(
         True
     """
     started, parts = time.perf_counter(), parts_of(model)
-    _check(parts, data)
+    _check(parts, data, strategy)
     _seed(parts, seed)
     rebuild_head(parts.head, parts.encoder.join(strategy.phases[0].depths))
     if parts.encoder.spec.kind == "text":
@@ -104,11 +104,16 @@ def _seed(parts: ModelParts, seed: int) -> None:
             generator.state.assign([seed, i])
 
 
-def _check(parts: ModelParts, data: Dataset) -> None:
+def _check(parts: ModelParts, data: Dataset, strategy: Strategy) -> None:
     if data.kind != parts.encoder.spec.kind or data.task != parts.task:
         raise ValueError(
             f"The data are {data.kind}s for a {data.task}; the model is one of {parts.encoder.spec.kind}s for a "
             f"{parts.task}. Build one that fits."
+        )
+    if data.task != "classification" and any(phase.objective == "contrastive" for phase in strategy.phases):
+        raise ValueError(
+            f"Strategy {strategy.name!r} draws batches by class, and the data are for a {data.task}: expected one "
+            "class an example. Take another strategy, such as lp_ft."
         )
     if data.class_names != parts.class_names:
         raise ValueError(
