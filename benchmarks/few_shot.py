@@ -105,7 +105,7 @@ def validated(encoder: Any, data: Any, strategy: Any, seed: int, cache: Any) -> 
 
     from tfembed.encoders.encoder import INPUTS
     from tfembed.features import fit_sequence_length
-    from tfembed.heads import solve_linear
+    from tfembed.solution import solve_linear
 
     fit_sequence_length(encoder, data.train.examples)
     encoder.join(strategy.phases[0].depths)

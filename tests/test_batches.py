@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tfembed.batches import Drawn, Epochs, order
+from tfembed.batches import Drawn, Epochs, InParts, order
+from tfembed.features.columns import Column, Features
 
 
 @pytest.mark.parametrize("seed", [None, 0])
@@ -41,5 +42,31 @@ def test_like_lengths_share_a_batch():
 
 def test_drawn_batches_come_in_the_number_that_was_asked_for():
     """An epoch of drawn batches has as many as it says."""
-    drawn = Drawn(np.arange(12) % 3, 4, 5, np.random.default_rng(0))
+    drawn = Drawn(np.arange(12) % 3, np.ones(12, int), 4, 5, np.random.default_rng(0))
     assert len(drawn) == len(list(drawn)) == 5
+
+
+def sequences(lengths):
+    """Features of so many tokens each: the number of the example, everywhere."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    values = np.repeat(np.arange(len(lengths)), lengths).astype("float32")
+    return Features(columns={"ids": Column(values=values, offsets=offsets)}, lengths=np.asarray(lengths))
+
+
+def test_drawn_batches_come_in_parts_of_like_length():
+    """Every example of a batch is in one part, in the order of its rows, and half of the padding is gone."""
+    rng = np.random.default_rng(0)
+    labels, features = np.arange(96) % 8, sequences(rng.integers(1, 40, 96))
+    parted = InParts.by_class(features, labels, 32)
+    for rows in Drawn(labels, features.lengths, 32, 5, rng):
+        tensors = [part["ids"] for part in parted.parts(parted.batch(rows))]
+        assert len(tensors) == 4
+        assert np.concatenate([tensor[:, 0] for tensor in tensors]).tolist() == rows.tolist()
+        padding = sum(tensor.size for tensor in tensors) - features.lengths[rows].sum()
+        assert padding < (features.batch(rows)["ids"].size - features.lengths[rows].sum()) / 2
+
+
+@pytest.mark.parametrize(("lengths", "num_classes", "parts"), [([3, 3, 3, 3], 2, 1), ([1, 2, 3, 4], 2, 2)])
+def test_a_batch_has_no_more_parts_than_it_needs(lengths, num_classes, parts):
+    """One where all are of one length, such as images; never more than there are examples in the smallest batch."""
+    assert InParts.by_class(sequences(lengths), np.arange(4) % num_classes, 64).num_parts == parts

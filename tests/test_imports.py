@@ -24,7 +24,7 @@ LEVELS = (
     ("predict", "features", "builders", "augmentation"),
     ("strategies",),
     ("description",),  # what a strategy does to an encoder, in words
-    ("encoders", "heads", "phases", "data", "progress"),
+    ("encoders", "heads", "solution", "phases", "data", "progress"),
     ("saved_model", "resources"),
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}

@@ -148,7 +148,7 @@ def test_a_result_says_what_was_done():
     assert [p.num_frozen for p in result.phases] == [3, 2]
     assert result.phases[0].trained_parameters == 24  # 4 + 4 + 3 features and a bias, for each of two classes
     assert result.trained_parameters == 24 + 4 * 4 * 9 + 8
-    assert result.phases[0].history == {}
+    assert [*result.phases[0].history] == ["cross_validation_loss"]
     assert result.to_dict()["strategy"]["name"] == "two"
 
 

@@ -10,11 +10,14 @@ import tensorflow as tf
 
 from tfembed.data import Dataset
 from tfembed.features import Source
-from tfembed.supervised_contrastive import draw_by_class
+from tfembed.supervised_contrastive import classes_in_batch, draw_by_class
 
 # Examples are shuffled, then sorted by length within so many batches: little padding (5 to 8 % on Banking77 with its
 # length limit, 8 to 14 % on the mean without one), and batches that differ.
 _BATCHES_PER_SORTING = 24
+# A batch that is drawn by class has texts of all lengths: in four parts of like length, half of the padding is gone.
+_MOST_PARTS = 4
+_ANY_EXAMPLES = np.zeros(_MOST_PARTS, np.int64)  # to see what tensors there are
 
 
 def targets(labels: np.ndarray, data: Dataset) -> np.ndarray:
@@ -56,7 +59,7 @@ def batches(features: Source, wanted: np.ndarray, shares: np.ndarray, rows: "Epo
         for chosen in rows:
             yield features.batch(chosen), wanted[chosen], shares[chosen]
 
-    sample = features.batch(np.arange(1))
+    sample = features.batch(_ANY_EXAMPLES)
     signature = {
         name: tf.TensorSpec((None, *([None] * (value.ndim > 1)), *value.shape[2:]), dtype_name(value))
         for name, value in sample.items()
@@ -96,22 +99,60 @@ class Epochs:
 
 
 class Drawn:
-    """The rows of so many batches drawn by class."""
+    """The rows of so many batches drawn by class, shortest texts first."""
 
-    def __init__(self, labels: np.ndarray, batch_size: int, steps: int, rng: np.random.Generator) -> None:
-        self._steps, self._drawn = steps, draw_by_class(labels, batch_size, rng)
+    def __init__(
+        self, labels: np.ndarray, lengths: np.ndarray, batch_size: int, steps: int, rng: np.random.Generator
+    ) -> None:
+        self._steps, self._lengths, self._drawn = steps, lengths, draw_by_class(labels, batch_size, rng)
 
     def __len__(self) -> int:
         return self._steps
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return islice(self._drawn, self._steps)
+        for rows in islice(self._drawn, self._steps):
+            yield rows[np.argsort(self._lengths[rows], kind="stable")]
+
+
+class InParts:
+    """Features whose batches come in parts, each padded to its own longest text; rows must come shortest first.
+
+    Args:
+        features: Of all examples.
+        num_parts: In each batch, which must have so many rows at the least.
+
+    Attributes:
+        lengths: Number of tokens of each example.
+        num_parts: In each batch.
+    """
+
+    def __init__(self, features: Source, num_parts: int) -> None:
+        self._features, self.lengths, self.num_parts = features, features.lengths, num_parts
+
+    @classmethod
+    def by_class(cls, features: Source, labels: np.ndarray, batch_size: int) -> "InParts":
+        """In as many parts as batches drawn by class can have, one where all examples have the same length."""
+        same_length = features.lengths.min() == features.lengths.max()
+        return cls(features, 1 if same_length else min(_MOST_PARTS, classes_in_batch(labels, batch_size)))
+
+    def batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The features of some examples; each tensor's name is followed by the number of the part."""
+        parts = np.array_split(rows, self.num_parts)
+        return {f"{name}_{i}": v for i, part in enumerate(parts) for name, v in self._features.batch(part).items()}
+
+    def parts(self, tensors: dict[str, Any]) -> list[dict[str, Any]]:
+        """The tensors of each part, under the names that the features have."""
+        found: list[dict[str, Any]] = [{} for _ in range(self.num_parts)]
+        for name, tensor in tensors.items():
+            feature, _, part = name.rpartition("_")
+            found[int(part)][feature] = tensor
+        return found
 
 
 def inputs_of(features: Source) -> dict[str, keras.KerasTensor]:
     """Keras inputs for features: of any length where lengths vary."""
     inputs = {}
-    for name, value in features.batch(np.arange(1)).items():
+    for name, value in features.batch(_ANY_EXAMPLES).items():
         lengths_vary = features.lengths.max() > 1 and value.ndim > 1 and value.shape[1] == features.lengths[0]
         shape = (None, *value.shape[2:]) if lengths_vary else value.shape[1:]
         inputs[name] = keras.Input(shape, dtype=dtype_name(value), name=name.replace("/", "_"))

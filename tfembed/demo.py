@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import confusion_matrix
 
 import tfembed as te
-from tfembed.heads import solve_linear
+from tfembed.solution import solve_linear
 
 _SHOTS, _IMAGE_SHOTS, _SEEDS = 10, 5, (0, 1, 2)
 # What served training from scratch best, chosen on the test digits: no handicap for the loser.
@@ -131,5 +131,5 @@ def _accuracy(encoder: te.Encoder, data: te.Dataset, strategy: te.Strategy, seed
 
 def _pixels(data: te.Dataset, seed: int) -> float:
     train, test = (split.examples.reshape(len(split), -1) / 255 for split in (data.train, data.test))
-    kernel, bias = solve_linear(train, data.train.labels, task=data.task, seed=seed, balanced=False)
-    return float(((test @ kernel + bias).argmax(axis=1) == data.test.labels).mean())
+    solved = solve_linear(train, data.train.labels, task=data.task, seed=seed, balanced=False)
+    return float(((test @ solved.kernel + solved.bias).argmax(axis=1) == data.test.labels).mean())

@@ -1,11 +1,10 @@
-"""Heads: what is put on an embedding. A head is a value; `build_head` makes layers of it, `solve_linear` solves it."""
+"""Heads: what is put on an embedding. A head is a value; `build_head` makes layers of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 
 NORMALIZATIONS = ("batch", "layer")
 
@@ -146,78 +145,3 @@ def is_linear(head: keras.Sequential) -> bool:
     """Whether a head is one dense layer, so that it can be solved."""
     weighted = [layer for layer in head.layers if layer.weights]
     return len(weighted) == 1 and isinstance(weighted[0], keras.layers.Dense)
-
-
-def solve_linear(
-    embeddings: np.ndarray, labels: np.ndarray, *, task: str, seed: int, balanced: bool
-) -> tuple[Any, Any]:
-    """Solve a linear head to its optimum, with the regularisation chosen by cross-validation over the examples.
-
-    Multinomial logistic regression for classes, one logistic regression per label for several labels, ridge regression
-    for targets (scikit-learn). Embeddings are scaled to a mean length of 1 first, so that one grid serves them all.
-
-    Args:
-        embeddings: `(n, dim)`.
-        labels: As in `Split.labels`; an example of each class must be there.
-        task: As in `Dataset.task`.
-        seed: Of the folds.
-        balanced: Whether every class counts the same, however many examples it has.
-
-    Returns:
-        Kernel `(dim, num_outputs)` and bias `(num_outputs,)`, float32.
-
-    Example:
-        >>> kernel, bias = solve_linear(
-        ...     np.eye(4, dtype="float32"), np.array([0, 0, 1, 1]), task="classification", seed=0, balanced=False
-        ... )
-        >>> kernel.shape, bias.shape
-        ((4, 2), (2,))
-    """
-    scale = float(np.sqrt(np.mean(np.sum(np.square(embeddings, dtype=np.float64), axis=1)))) or 1.0
-    scaled = embeddings.astype(np.float64) / scale
-    if task == "regression":
-        kernel, bias = _solve_ridge(scaled, labels)
-    elif task == "multi_label":
-        pairs = [_solve_classes(scaled, labels[:, i].astype(int), seed, balanced) for i in range(labels.shape[1])]
-        kernel = np.stack([kernel[:, 1] - kernel[:, 0] for kernel, _ in pairs], axis=1)
-        bias = np.array([bias[1] - bias[0] for _, bias in pairs])
-    else:
-        kernel, bias = _solve_classes(scaled, labels, seed, balanced)
-    return (kernel / scale).astype("float32"), bias.astype("float32")
-
-
-# Inverse strengths of the L2 penalty; small sets of normalised embeddings want weak penalties.
-_GRID = (0.1, 1.0, 10.0, 100.0)
-
-
-def _solve_classes(x: np.ndarray, y: np.ndarray, seed: int, balanced: bool) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
-    from sklearn.model_selection import StratifiedKFold
-    from threadpoolctl import threadpool_limits
-
-    counts = np.bincount(y, minlength=2)
-    if counts.min() == 0 and len(counts) == 2:  # a label that all or none of the examples have
-        return np.zeros((x.shape[1], 2)), np.log((counts + 0.5) / (counts.sum() + 1))
-    # The intercept is free of the penalty, so the mean may be taken away first: the same optimum, found sooner.
-    mean = x.mean(axis=0)
-    options = {"max_iter": 2000, "tol": 1e-6, "class_weight": "balanced" if balanced else None}
-    folds = min(5, int(counts.min()))
-    with threadpool_limits(1):  # the products are small: threads cost more than they give, much more on a busy machine
-        if folds > 1:
-            split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-            model = LogisticRegressionCV(
-                Cs=_GRID, l1_ratios=(0,), cv=split, scoring="neg_log_loss", use_legacy_attributes=False, **options
-            ).fit(x - mean, y)
-        else:
-            model = LogisticRegression(C=10.0, **options).fit(x - mean, y)
-    kernel, bias = model.coef_.T, model.intercept_ - model.coef_ @ mean
-    if len(counts) == 2:  # one row of coefficients: those of the second class against the first
-        return np.concatenate([-kernel, kernel], axis=1) / 2, np.concatenate([-bias, bias]) / 2
-    return kernel, bias
-
-
-def _solve_ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.linear_model import RidgeCV
-
-    model = RidgeCV(alphas=np.logspace(-4, 3, 15)).fit(x, y)
-    return model.coef_.reshape(-1, 1), np.atleast_1d(model.intercept_)

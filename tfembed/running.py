@@ -11,18 +11,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfembed.batches import Drawn, Epochs, batches, inputs_of, resident, targets
+from tfembed.batches import Drawn, Epochs, InParts, batches, inputs_of, resident, targets
 from tfembed.data import Dataset, Split, class_weights
 from tfembed.encoders.encoder import INPUTS, Encoder, Suffix
 from tfembed.encoders.low_rank import low_rank
 from tfembed.encoders.parts import runs
 from tfembed.features import FeatureCache, Source
-from tfembed.heads import is_linear, solve_linear
+from tfembed.heads import is_linear
 from tfembed.optimizers import BlockwiseAdamW, with_warmup
 from tfembed.phases import Phase
 from tfembed.predict import ModelParts
 from tfembed.progress import progress
 from tfembed.saved_model.graph import CutError
+from tfembed.solution import solve_linear
 from tfembed.supervised_contrastive import contrastive_loss
 
 _NOT_DECAYED = re.compile("bias|gamma|beta")
@@ -38,7 +39,7 @@ class PhaseResult:
         num_frozen: Blocks whose results were computed once.
         trained_parameters: How many values could change.
         seconds: Features included.
-        history: Loss and metrics of each epoch; empty where the head was solved.
+        history: Loss and metrics of each epoch; where the head was solved, its loss in cross-validation alone.
         not_cut: Why the encoder was run whole, though some of it is frozen; None where it was cut.
         kept: Whether the weights are those that it found; False where they did worse on the validation part than those
             that it began with, which were put back.
@@ -66,6 +67,8 @@ def run_phase(
     head.trainable = True
     with low_rank(encoder, phase.lora_rank):
         cut, not_cut, features = _features(encoder, data, cache)
+        if phase.objective == "contrastive":
+            features[0] = InParts.by_class(features[0], data.train.labels, phase.batch_size)
         work = _Work(parts, data, phase, seed, balanced, features[0], features[1], cut)
         model, trained = work.model(), [*encoder.trainable_variables]
         trained += head.trainable_variables if phase.objective == "labels" else []
@@ -114,9 +117,10 @@ class _Work:
 
     def model(self) -> keras.Model:
         """The model from the cut to the logits, or to the embeddings; its weights are those of the whole."""
-        inputs = inputs_of(self.features)
-        embeddings = Suffix(self.parts.encoder, self.cut)(inputs)
-        return keras.Model(inputs, self.parts.head(embeddings) if self.phase.objective == "labels" else embeddings)
+        inputs, suffix = inputs_of(self.features), Suffix(self.parts.encoder, self.cut)
+        if isinstance(self.features, InParts):
+            return keras.Model(inputs, keras.ops.concatenate([suffix(part) for part in self.features.parts(inputs)]))
+        return keras.Model(inputs, self.parts.head(suffix(inputs)))
 
     def loss(self, label_smoothing: float) -> Any:
         """Of what the model gives."""
@@ -131,7 +135,8 @@ class _Work:
         """Which examples each batch has."""
         rng = np.random.default_rng(self.seed)
         if self.phase.objective == "contrastive":
-            return Drawn(self.data.train.labels, self.phase.batch_size, self.phase.steps, rng)
+            lengths = self.features.lengths
+            return Drawn(self.data.train.labels, lengths, self.phase.batch_size, self.phase.steps, rng)
         return Epochs(self.features.lengths, self.phase.batch_size, rng)
 
     def optimizer(self, num_steps: int) -> keras.optimizers.Optimizer:
@@ -156,8 +161,8 @@ class _Work:
 def _solve(work: _Work) -> dict[str, list[float]]:
     data, embeddings = work.data, work.features.batch(np.arange(len(work.data.train)))[INPUTS]
     solved = solve_linear(embeddings, data.train.labels, task=data.task, seed=work.seed, balanced=work.balanced)
-    work.parts.head.get_layer("logits").set_weights(solved)
-    return {}
+    work.parts.head.get_layer("logits").set_weights([solved.kernel, solved.bias])
+    return {} if solved.loss is None else {"cross_validation_loss": [solved.loss]}
 
 
 def _fit(work: _Work, model: keras.Model) -> dict[str, list[float]]:

@@ -56,7 +56,12 @@ def draw_by_class(labels: np.ndarray, batch_size: int, rng: np.random.Generator)
         (4, 1)
     """
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    num_classes = max(1, min(len(members), batch_size // _PER_CLASS))
+    num_classes = classes_in_batch(labels, batch_size)
     while True:
         drawn = rng.choice(len(members), num_classes, replace=False)
         yield np.concatenate([rng.permutation(members[i])[: batch_size // num_classes] for i in drawn])
+
+
+def classes_in_batch(labels: np.ndarray, batch_size: int) -> int:
+    """How many classes each batch has that `draw_by_class` draws."""
+    return max(1, min(len(np.unique(labels)), batch_size // _PER_CLASS))

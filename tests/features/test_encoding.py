@@ -107,12 +107,12 @@ def test_tensors_of_tokens_by_tokens_cannot_cross(tmp_path):
 
 
 def test_batches_hold_about_as_many_tokens_each():
-    """Batches of texts hold at most about 2,048 tokens with their padding; every row is in one, those of images too."""
+    """Batches of texts hold at most about 1,024 tokens with their padding; every row is in one, those of images too."""
     lengths = np.random.default_rng(0).integers(2, 300, 1000)
     order = np.argsort(lengths, kind="stable")
     found = list(batches(lengths, order))
     assert np.concatenate(found).tolist() == order.tolist()
-    assert max(len(rows) * lengths[rows].max() for rows in found) <= 2048
+    assert max(len(rows) * lengths[rows].max() for rows in found) <= 1024
     assert [len(rows) for rows in batches(np.ones(70, int), np.arange(70))] == [32, 32, 6]
 
 

@@ -148,6 +148,15 @@ def test_what_tokens_depend_on_is_in_the_key(change):
     assert feature_key(change(), TEXTS, 2) != feature_key(words(), TEXTS, 2)
 
 
+def test_a_vocabulary_changed_in_place_changes_the_tokens_too():
+    """What is computed under the new key is computed with the new vocabulary."""
+    encoder = words()
+    before = encoder.tokenize(tf.constant(["one"]))[0]["token_ids"].numpy().tolist()
+    encoder.preprocessing.tokenizer.set_vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "two", "one"])
+    after = encoder.tokenize(tf.constant(["one"]))[0]["token_ids"].numpy().tolist()
+    assert (before, after) == ([[2, 5, 3]], [[2, 6, 3]])
+
+
 def write_module(folder, lines, power=1.0):
     """A module from texts to vectors, with a vocabulary in a file and a factor in its graph."""
     file = folder.with_suffix(".txt")

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfembed.encoders.composition import consists_of
 from tfembed.encoders.compute import choose_compute, has_bfloat16, sample_examples
 from tfembed.encoders.forward import INPUTS, MASK, forward
 from tfembed.encoders.frozen import FrozenGraphs
@@ -167,8 +168,9 @@ class Encoder(keras.layers.Layer):
             What `prepare` gives, and how many tokens each text had before it was cut off, int64 `(n,)`; None where
             there is no padding mask.
         """
-        known, now = self._tokenizer, self.preprocessing
-        if known.traced is None or known.traced_from is not now:
+        # The vocabulary may have been changed in place.
+        known, now = self._tokenizer, consists_of(self.preprocessing, with_weights=True)
+        if known.traced is None or known.traced_from != now:
             trace = tf.function(self._preprocessed, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
             known.traced, known.traced_from = trace.get_concrete_function(), now
         prepared = known.traced(texts)

@@ -1,0 +1,88 @@
+"""What a layer consists of, so that two layers that compute the same are known as such, in every process."""
+
+import json
+import tempfile
+import uuid
+import weakref
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import xxhash
+
+from tfembed.data import fingerprint
+from tfembed.saved_model.layer import HubLayer
+
+# These change when the same layer is made, built, compiled or unfrozen again, and say nothing of what it computes.
+_VOLATILE = ("trainable", "build_config", "compile_config", "module")
+
+_own_names: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+
+
+def consists_of(layer: keras.layers.Layer | None, *, with_weights: bool) -> Any:
+    """What a layer is made of, as JSON values: config, vocabularies and such, and its weights if wanted.
+
+    Of a layer that cannot say so, such as one around a Python function, a name that no other object has.
+    """
+    if layer is None:
+        return None
+    weights = [hash_array(weight) for weight in layer.weights] if with_weights else []
+    try:
+        if isinstance(layer, HubLayer):
+            return [layer.fingerprint or _own_name(layer), weights]
+        config = _lasting(keras.saving.serialize_keras_object(layer))
+        if with_weights:  # of a graph's layers the names count, since tensors at a cut are called after them
+            return [_without_names(config), weights, _assets(layer)]
+        return config
+    except (NotImplementedError, TypeError, ValueError, OSError):
+        return [_own_name(layer), weights]
+
+
+def _lasting(config: Any) -> Any:
+    """A config without what changes when nothing else does, as JSON values."""
+    if isinstance(config, dict):
+        return {str(name): _lasting(value) for name, value in config.items() if name not in _VOLATILE}
+    if isinstance(config, list | tuple):
+        return [_lasting(value) for value in config]
+    json.dumps(config)  # raises TypeError for what has no lasting form
+    return config
+
+
+def _without_names(config: Any) -> Any:
+    """A config without the names that Keras numbers as layers are made; those of types are no such names."""
+    if isinstance(config, list):
+        return [_without_names(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    is_type = "DTypePolicy" in str(config.get("class_name"))
+    return {name: value if is_type else _without_names(value) for name, value in config.items() if name != "name"}
+
+
+def _assets(layer: keras.layers.Layer) -> dict[str, str]:
+    """Checksums of what a layer and those in it save beside their weights, such as vocabularies."""
+    found = {}
+    for i, each in enumerate(layer._flatten_layers()):
+        if isinstance(each, HubLayer):
+            found[str(i)] = each.fingerprint or _own_name(each)
+        elif hasattr(each, "save_assets"):
+            with tempfile.TemporaryDirectory() as folder:
+                each.save_assets(folder)
+                for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+                    found[f"{i}/{path.relative_to(folder)}"] = xxhash.xxh3_128(path.read_bytes()).hexdigest()
+    return found
+
+
+def hash_array(variable: Any) -> str:
+    """A checksum of a variable's type, shape and value."""
+    value = np.asarray(variable.numpy())
+    if value.dtype == object:
+        return fingerprint(value.ravel().tolist())
+    digest = xxhash.xxh3_128(f"{value.dtype.name} {value.shape}".encode())
+    digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def _own_name(layer: keras.layers.Layer) -> str:
+    """A name for an object that no other has, in any process."""
+    return _own_names.setdefault(layer, uuid.uuid4().hex)

@@ -1,0 +1,116 @@
+"""A linear head solved to its optimum, in place of training it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Solution:
+    """A linear head at its optimum.
+
+    Attributes:
+        kernel: float32 `(dim, num_outputs)`.
+        bias: float32 `(num_outputs,)`.
+        loss: Of the examples that a fold leaves out, on average: log loss of classes and labels, squared error of
+            targets; None where there were too few examples to leave any out.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+    loss: float | None
+
+
+def solve_linear(embeddings: np.ndarray, labels: np.ndarray, *, task: str, seed: int, balanced: bool) -> Solution:
+    """Solve a linear head to its optimum, with the regularisation chosen by cross-validation over the examples.
+
+    Multinomial logistic regression for classes, one logistic regression per label for several labels, ridge regression
+    for targets (scikit-learn). Embeddings are scaled to a mean length of 1 first, so that one grid serves them all.
+
+    Args:
+        embeddings: `(n, dim)`.
+        labels: As in `Split.labels`; an example of each class must be there.
+        task: As in `Dataset.task`.
+        seed: Of the folds.
+        balanced: Whether every class counts the same, however many examples it has.
+
+    Example:
+        >>> solution = solve_linear(
+        ...     np.eye(4, dtype="float32"), np.array([0, 0, 1, 1]), task="classification", seed=0, balanced=False
+        ... )
+        >>> solution.kernel.shape, solution.bias.shape
+        ((4, 2), (2,))
+    """
+    scale = float(np.sqrt(np.mean(np.sum(np.square(embeddings, dtype=np.float64), axis=1)))) or 1.0
+    scaled = embeddings.astype(np.float64) / scale
+    # Neither the intercept nor a turn changes the penalty: the mean may be taken away, and of a few long embeddings the
+    # directions that none of them has. The same optimum, found sooner.
+    mean = scaled.mean(axis=0)
+    x, directions = _few_directions(scaled - mean)
+    loss: float | None
+    if task == "regression":
+        kernel, bias, loss = _solve_ridge(x, labels)
+    elif task == "multi_label":
+        found = [_solve_classes(x, labels[:, i].astype(int), seed, balanced) for i in range(labels.shape[1])]
+        kernel = np.stack([kernel[:, 1] - kernel[:, 0] for kernel, _, _ in found], axis=1)
+        bias = np.array([bias[1] - bias[0] for _, bias, _ in found])
+        losses = [loss for _, _, loss in found if loss is not None]
+        loss = float(np.mean(losses)) if losses else None
+    else:
+        kernel, bias, loss = _solve_classes(x, labels, seed, balanced)
+    kernel = directions @ kernel
+    return Solution(kernel=(kernel / scale).astype("float32"), bias=(bias - mean @ kernel).astype("float32"), loss=loss)
+
+
+def _few_directions(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Examples in as few directions as they span at most, and these directions `(dim, few)`."""
+    if x.shape[0] >= x.shape[1]:
+        return x, np.eye(x.shape[1])
+    left, lengths, right = np.linalg.svd(x, full_matrices=False)
+    return left * lengths, right.T
+
+
+# Inverse strengths of the L2 penalty; small sets of normalised embeddings want weak penalties.
+_GRID = (0.1, 1.0, 10.0, 100.0, 1000.0)
+_ENOUGH_TO_CHOOSE = 1e-4
+
+
+def _solve_classes(
+    x: np.ndarray, y: np.ndarray, seed: int, balanced: bool
+) -> tuple[np.ndarray, np.ndarray, float | None]:
+    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+    from sklearn.model_selection import StratifiedKFold
+    from threadpoolctl import threadpool_limits
+
+    counts = np.bincount(y, minlength=2)
+    if counts.min() == 0 and len(counts) == 2:  # a label that all or none of the examples have
+        return np.zeros((x.shape[1], 2)), np.log((counts + 0.5) / (counts.sum() + 1)), None
+    options = {"max_iter": 2000, "class_weight": "balanced" if balanced else None}
+    folds, strength, loss = min(5, int(counts.min())), 10.0, None
+    with threadpool_limits(1):  # the products are small: threads cost more than they give, much more on a busy machine
+        if folds > 1:
+            split = StratifiedKFold(folds, shuffle=True, random_state=seed)
+            chosen = LogisticRegressionCV(
+                Cs=_GRID,
+                l1_ratios=(0,),
+                cv=split,
+                scoring="neg_log_loss",
+                use_legacy_attributes=False,
+                refit=False,
+                tol=_ENOUGH_TO_CHOOSE,
+                **options,
+            ).fit(x.astype(np.float32), y)
+            scores = chosen.scores_.mean(axis=0).ravel()
+            strength, loss = _GRID[int(scores.argmax())], -float(scores.max())
+        model = LogisticRegression(C=strength, tol=1e-6, **options).fit(x, y)
+    kernel, bias = model.coef_.T, model.intercept_
+    if len(counts) == 2:  # one row of coefficients: those of the second class against the first
+        return np.concatenate([-kernel, kernel], axis=1) / 2, np.concatenate([-bias, bias]) / 2, loss
+    return kernel, bias, loss
+
+
+def _solve_ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    from sklearn.linear_model import RidgeCV
+
+    model = RidgeCV(alphas=np.logspace(-4, 3, 15)).fit(x, y)
+    return model.coef_.reshape(-1, 1), np.atleast_1d(model.intercept_), -float(model.best_score_)
