@@ -25,7 +25,7 @@ LEVELS = (
     ("strategies",),
     ("description",),  # what a strategy does to an encoder, in words
     ("encoders", "heads", "phases", "data", "progress"),
-    ("saved_model", "resources"),
+    ("saved_model", "resources", "serving"),
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 FENCES = {
@@ -33,6 +33,9 @@ FENCES = {
     "keras_tuner": {"tfembed.search"},
     "pymilvus": {"tfembed.index"},
     "apache_beam": {"tfembed.bulk"},
+    "uvicorn": {"tfembed.serving.server", "tfembed.serving.limits"},
+    "starlette": {"tfembed.serving.app"},
+    "requests": {"tfembed.serving.rest_client"},
 }
 VAGUE = {"utils", "util", "base", "common", "helpers", "misc"}
 
@@ -128,6 +131,12 @@ def test_strategies_are_pure_python() -> None:
 def test_the_check_of_exports_knows_nothing_of_tfembed() -> None:
     """What runs in the fresh process imports no module of ours."""
     assert _own_imports("tfembed.export_check") == set()
+
+
+def test_serving_imports_nothing_that_trains() -> None:
+    """The server imports of tfembed only what lies in its own folder."""
+    imported = set().union(*(_own_imports(name) for name in OWN if _unit(name) == "serving"))
+    assert {name for name in imported if _unit(name) != "serving"} == set()
 
 
 def test_no_module_has_a_vague_name() -> None:
