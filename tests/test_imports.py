@@ -18,12 +18,13 @@ SOURCES = {".".join(("tfembed", *p.relative_to(PACKAGE).with_suffix("").parts)):
 LEVELS = (
     ("__main__",),
     ("cli",),
-    ("commands", "cache_commands", "demo", "runs", "export", "export_check"),
+    ("commands", "cache_commands", "serve_commands", "demo", "runs", "export", "export_check"),
     ("train",),
     ("running", "batches", "supervised_contrastive", "optimizers"),
     ("predict", "features", "builders", "augmentation"),
     ("strategies",),
     ("description",),  # what a strategy does to an encoder, in words
+    ("startup",),
     ("encoders", "heads", "phases", "data", "progress"),
     ("saved_model", "resources", "serving"),
 )

@@ -1,7 +1,6 @@
 """Versions come, go and break, and somebody always serves."""
 
 import shutil
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -52,20 +51,13 @@ def states(model: ModelVersions) -> dict[int, State]:
     return {each.version: each.state for each in model.statuses()}
 
 
-def settle() -> None:
-    """Wait for versions that are being unloaded."""
-    for thread in threading.enumerate():
-        if thread.name.startswith("unload-"):
-            thread.join()
-
-
 def test_a_new_version_takes_over(base: Path, exported: Path) -> None:
     """The highest version serves by default; the one before is unloaded after it serves."""
     model = versions(base)
     assert serving(model) == 1
     shutil.copytree(exported, base / "2")
     model.poll()
-    settle()
+    model.wait_until_unloaded()
     assert serving(model) == 2
     assert states(model) == {2: State.AVAILABLE, 1: State.END}
     assert [each.version for each in model.statuses()] == [2, 1]
@@ -162,7 +154,7 @@ def test_removed_versions_are_unloaded(base: Path) -> None:
     model = versions(base)
     shutil.rmtree(base / "1")
     model.poll()
-    settle()
+    model.wait_until_unloaded()
     assert states(model) == {1: State.END}
     with pytest.raises(ServingError, match=r"Servable not found for request: Latest\(m\)"):
         model.acquire()
@@ -176,7 +168,7 @@ def test_a_version_in_use_is_unloaded_only_after(base: Path, exported: Path) -> 
         model.poll()
         assert states(model)[1] == State.UNLOADING
         assert Inference(servable).predict({"x": np.float32([4])})["y"].tolist() == [4.0]
-    settle()
+    model.wait_until_unloaded()
     assert states(model)[1] == State.END
 
 

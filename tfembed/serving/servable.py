@@ -162,6 +162,8 @@ def _load(session: Any, graph: Any, folder: Path, tags: tuple[str, ...]) -> Any:
     except Exception as error:
         if isinstance(error, RuntimeError) and "tag" in str(error):
             raise ServingError(Code.NOT_FOUND, " ".join(str(error).split())) from error
+        if isinstance(error, OSError):
+            raise ServingError(Code.DATA_LOSS, " ".join(str(error).split())) from error
         raise failure(error) from error
     finally:
         logger.setLevel(before)

@@ -131,6 +131,8 @@ class ModelStore:
             models, self._models = self._models, {}
             for model in models.values():
                 model.unload_all()
+            for model in models.values():
+                model.wait_until_unloaded()
 
     def _poll(self, model: ModelVersions) -> None:
         model.poll()

@@ -61,6 +61,7 @@ class ModelVersions:
         self._servables: dict[int, Servable] = {}
         self._labels: dict[str, int] = {}
         self._failures: dict[int, _Failure] = {}
+        self._unloading: list[threading.Thread] = []
 
     def poll(self) -> None:
         """Look at the base path once: load what is new and wanted, and only then unload what is not wanted any more."""
@@ -78,6 +79,11 @@ class ModelVersions:
         """Unload every version; requests that are being answered are answered first."""
         for version in sorted(self._servables):
             self._unload(version)
+
+    def wait_until_unloaded(self) -> None:
+        """Wait for what is being unloaded."""
+        for thread in self._unloading:
+            thread.join()
 
     def acquire(self, version: int | None = None, label: str | None = None) -> Servable:
         """A loaded version, kept loaded until the caller leaves its `in_use`.
@@ -174,7 +180,9 @@ class ModelVersions:
         with self._lock:
             servable = self._servables.pop(version)
             self._statuses[version] = VersionStatus(version=version, state=State.UNLOADING)
-        threading.Thread(target=self._finish, args=(servable,), name=f"unload-{version}", daemon=True).start()
+        thread = threading.Thread(target=self._finish, args=(servable,), name=f"unload-{version}", daemon=True)
+        self._unloading = [*(each for each in self._unloading if each.is_alive()), thread]
+        thread.start()
 
     def _finish(self, servable: Servable) -> None:
         servable.unload()
