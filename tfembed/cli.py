@@ -128,15 +128,22 @@ def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("examples", nargs=-1, required=True)
+@click.argument("run_and_examples", nargs=-1, required=True, metavar="[RUN] EXAMPLES...")
+@click.option("--url", help="Ask a server in place of a RUN, such as http://localhost:8501/v1/models/intents.")
 @_JSON
-def predict(run: Path, examples: tuple[str, ...], as_json: bool) -> None:
-    """Predict texts, or the images in files, with the model of a RUN."""
-    import_tensorflow()
-    from tfembed.commands import predict_with
+def predict(run_and_examples: tuple[str, ...], url: str | None, as_json: bool) -> None:
+    """Predict texts, or the images in files, with the model of a RUN, or with a served one."""
+    if url is not None:
+        from tfembed.serving.answers import ask
 
-    rows = predict_with(run, examples)
+        rows = ask(url, run_and_examples)
+    elif len(run_and_examples) == 1:
+        raise click.UsageError("Pass a RUN and examples, or --url and examples.")
+    else:
+        import_tensorflow()
+        from tfembed.commands import predict_with
+
+        rows = predict_with(Path(run_and_examples[0]), run_and_examples[1:])
     if as_json:
         click.echo(json.dumps(rows))
         return

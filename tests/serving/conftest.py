@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import pytest
 import requests
+from exports import write_exports
 from served_models import write_everything, write_half_plus
 
 from tfembed.serving.server import Running, run_server
@@ -75,3 +76,22 @@ def channel(running: Running) -> Iterator[grpc.Channel]:
     """A channel to the server."""
     with grpc.insecure_channel(running.grpc_address) as channel:
         yield channel
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the base paths of a text and an image classifier that tfembed exported."""
+    return write_exports(tmp_path_factory.mktemp("exports"))
+
+
+@pytest.fixture(scope="session")
+def demo(exports: Path) -> Iterator[Running]:
+    """A server of these two."""
+    file = exports / "models.config"
+    configs = "".join(
+        f'config {{ name: "{name}" base_path: "{exports / name}" model_platform: "tensorflow" }}'
+        for name in ("texts", "digits")
+    )
+    file.write_text(f"model_config_list {{ {configs} }}", encoding="utf-8")
+    with run_server(Settings(model_config_file=file, port=0, rest_api_port=0)) as running:
+        yield running

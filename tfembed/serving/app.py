@@ -22,6 +22,9 @@ from tfembed.serving.rest import Answer, Call, answer, is_api_path
 from tfembed.serving.service import Service
 from tfembed.serving.status import Code, ServingError
 
+_ONLY_OURSELVES = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src blob: data:"
+)
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
@@ -63,7 +66,7 @@ def make_app(service: Service, options: HttpOptions) -> Starlette:
         return PlainTextResponse(service.metrics.text())
 
     async def index(request: Request) -> Response:
-        return HTMLResponse(page(service.store.names))
+        return HTMLResponse(page(service.store.names), headers={"Content-Security-Policy": _ONLY_OURSELVES})
 
     routes = [Route("/", index)]
     if options.metrics_path is not None:
