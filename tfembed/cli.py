@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tfembed.cache_commands import cache
-from tfembed.serve_commands import serve
+from tfembed.serve_commands import deploy, serve
 from tfembed.startup import import_tensorflow
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
@@ -170,6 +170,7 @@ def export(run: Path, base_path: Path, as_json: bool) -> None:
 
 cli.add_command(cache)
 cli.add_command(serve)
+cli.add_command(deploy)
 
 
 def main() -> None:

@@ -79,6 +79,26 @@ def serve(base_path: Path | None, engine: str, **flags: Any) -> None:
     serve_until_stopped(settings, lambda line: click.echo(line, err=True))
 
 
+@click.command()
+@click.argument("base_path", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@_flag("model_name", help="Name of the model.  [default: that of BASE_PATH's folder]")
+@click.option("--image", help="Docker image of TensorFlow Serving.")
+@click.option("--min-replicas", type=int, default=2, show_default=True)
+@click.option("--max-replicas", type=int, default=6, show_default=True)
+@click.option("--max-batch-size", type=int, default=32, show_default=True, help="Examples that are run together.")
+def deploy(base_path: Path, out: Path, model_name: str | None, **options: Any) -> None:
+    """Write what runs TensorFlow Serving on BASE_PATH into the folder OUT: for Docker Compose and for Kubernetes."""
+    from tfembed.serving.deploy import DeployOptions, write_deployment
+
+    given = {name: value for name, value in options.items() if value is not None}
+    name = model_name or base_path.resolve().name
+    files = write_deployment(out, DeployOptions(model_name=name, base_path=base_path.resolve(), **given))
+    for file in files:
+        click.echo(file)
+    click.echo(f"try: docker compose -f {out / 'compose.yaml'} up    or: kubectl apply -f {out / 'kubernetes.yaml'}")
+
+
 def _given(base_path: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     if base_path is not None and flags["model_base_path"] is not None:
         raise ValueError("BASE_PATH and --model_base_path are the same: pass one of them.")

@@ -38,8 +38,8 @@ class RestClient:
         )
         self._session = requests.Session()
         self._session.mount(self._model, HTTPAdapter(max_retries=retry, pool_maxsize=64))
-        if options.certificate_authority is not None:
-            self._session.verify = str(options.certificate_authority)
+        # Given with each request: environment variables would go before what the session has.
+        self._verify = None if options.certificate_authority is None else str(options.certificate_authority)
         if options.certificate is not None:
             self._session.cert = (str(options.certificate), str(options.key))
 
@@ -77,7 +77,7 @@ class RestClient:
     def _request(self, method: str, path: str, body: Any = None) -> Any:
         url = self._model + path
         try:
-            answer = self._session.request(method, url, json=body, timeout=self._options.timeout)
+            answer = self._session.request(method, url, json=body, timeout=self._options.timeout, verify=self._verify)
         except requests.Timeout as error:
             raise self._late(url) from error
         except requests.ConnectionError as error:
