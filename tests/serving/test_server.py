@@ -142,6 +142,29 @@ def test_back_pressure(settings: Settings) -> None:
         assert [each.result().outputs["y"].float_val[0] for each in futures] == [3.0, 3.0]
 
 
+def test_too_many_bytes(settings: Settings) -> None:
+    """Requests that are too large together are refused, though each could be answered alone."""
+    few = replace(settings, limits=replace(LIMITS, max_pending_bytes=30))
+    with run_server(few) as running, ThreadPoolExecutor(1) as threads:
+        running.service.runner = held = Held()
+        waiting = threads.submit(requests.post, predict_url(running), '{"instances": [2]}')
+        assert held.entered.acquire(timeout=30)
+        assert requests.post(predict_url(running), data='{"instances": [2]}', timeout=10).status_code == 429
+        held.proceed.set()
+        assert waiting.result(30).status_code == 200
+        assert requests.post(predict_url(running), data='{"instances": [2]}', timeout=10).status_code == 200
+
+
+def test_a_request_that_takes_too_long(settings: Settings, tmp_path: Path) -> None:
+    """A REST request that cannot be answered in its time is answered with 504."""
+    file = tmp_path / "batching.txt"
+    file.write_text("max_batch_size { value: 4 } batch_timeout_micros { value: 60000000 }")
+    patient = replace(settings, enable_batching=True, batching_parameters_file=file, rest_api_timeout_in_ms=20)
+    with run_server(patient) as running:
+        answer = requests.post(predict_url(running), data='{"instances": [2]}', timeout=10)
+    assert (answer.status_code, list(answer.json())) == (504, ["error"])
+
+
 def test_too_many_connections(settings: Settings) -> None:
     """Connections beyond the limit are answered with 503."""
     with run_server(replace(settings, limits=replace(LIMITS, max_connections=2, read_seconds=30))) as running:

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from tfembed.serving.json_text import error_body
-from tfembed.serving.limits import Limits, RefusedError, read_body
+from tfembed.serving.limits import Budget, Limits, RefusedError, read_body
 from tfembed.serving.metrics import PROMETHEUS_PATH
 from tfembed.serving.page import page
 from tfembed.serving.rest import Answer, Call, answer, is_api_path
@@ -82,6 +82,7 @@ class _Api:
         self._service, self._options = service, options
         self._threads = ThreadPoolExecutor(options.num_threads, thread_name_prefix="rest")
         self._pending = 0
+        self._budget = Budget(options.limits.max_pending_bytes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -107,12 +108,13 @@ class _Api:
             raise RefusedError(429, f"More than {limits.max_pending_requests} requests are waiting. Try again later.")
         self._pending += 1
         try:
-            timeout = self._options.timeout_in_ms
-            deadline = time.monotonic() + timeout / 1000 if timeout > 0 else None
-            body = await read_body(Headers(scope=scope), receive, limits)
-            if body is None:
-                return None
-            call = Call(method=scope["method"], path=path, body=body, deadline=deadline)
-            return await asyncio.get_running_loop().run_in_executor(self._threads, answer, self._service, call)
+            with self._budget.share() as take:
+                timeout = self._options.timeout_in_ms
+                deadline = time.monotonic() + timeout / 1000 if timeout > 0 else None
+                body = await read_body(Headers(scope=scope), receive, limits, take)
+                if body is None:
+                    return None
+                call = Call(method=scope["method"], path=path, body=body, deadline=deadline)
+                return await asyncio.get_running_loop().run_in_executor(self._threads, answer, self._service, call)
         finally:
             self._pending -= 1

@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
+from tfembed.serving.engine import IMAGE
 from tfembed.serving.kubernetes import manifests
 from tfembed.serving.metrics import PROMETHEUS_PATH
 
-IMAGE = "tensorflow/serving:2.21.0"
 PROMETHEUS_IMAGE = "prom/prometheus:v3.5.0"
 _FLAGS = (
     "--port=8500",

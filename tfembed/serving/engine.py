@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-IMAGE = "tensorflow/serving"
+IMAGE = "tensorflow/serving:2.21.0"
 _BINARY = "tensorflow_model_server"
 # Flags of ours that the real server does not have; where one is set, it cannot be had from it.
 _OWN = ("host", "ssl_certificate", "ssl_key", "ssl_client_ca")
@@ -37,7 +37,7 @@ def engine_command(flags: Mapping[str, Any], which: Callable[[str], str | None])
     Example:
         >>> flags = {"model_name": "m", "model_base_path": Path("/models/m"), "port": 8500, "rest_api_port": 8501}
         >>> engine_command(flags, lambda name: name)[:2]
-        ['tensorflow_model_server', '--port=8500']
+        ['tensorflow_model_server', '--model_base_path=/models/m']
     """
     set_limits = [name for name in (*_OWN[1:], *_OWN_LIMITS) if flags.get(name) is not None]
     if set_limits:

@@ -2,7 +2,8 @@
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ class Limits:
 
     Attributes:
         max_request_bytes: Of a request, before and after it was uncompressed.
+        max_pending_bytes: Of all REST requests that are being answered together; more are refused with 429.
         max_pending_requests: Requests that are being answered or wait for it; more are refused with 429.
         max_connections: Of REST at the same time; more are refused with 503.
         read_seconds: A request must have arrived within so many seconds after its first byte.
@@ -26,6 +28,7 @@ class Limits:
     """
 
     max_request_bytes: int = 64 * 1024 * 1024
+    max_pending_bytes: int = 512 * 1024 * 1024
     max_pending_requests: int = 512
     max_connections: int = 1024
     read_seconds: float = 30.0
@@ -52,8 +55,51 @@ class RefusedError(Exception):
         self.status, self.message = status, message
 
 
-async def read_body(headers: Any, receive: Callable[[], Awaitable[Any]], limits: Limits) -> bytes | None:
+class Budget:
+    """The bytes of all requests that are being answered. It is for one event loop.
+
+    Args:
+        size: How many there may be.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """A request's share: the caller takes bytes as they come, and all are given back at the end.
+
+        Example:
+            >>> with Budget(3).share() as take:
+            ...     take(4)
+            Traceback (most recent call last):
+            tfembed.serving.limits.RefusedError: The requests that wait are too large together. Try again later.
+        """
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if size > self._left:
+                raise RefusedError(429, "The requests that wait are too large together. Try again later.")
+            self._left -= size
+            taken += size
+
+        try:
+            yield take
+        finally:
+            self._left += taken
+
+
+async def read_body(
+    headers: Any, receive: Callable[[], Awaitable[Any]], limits: Limits, take: Callable[[int], None]
+) -> bytes | None:
     """Read the body of a request, and uncompress it.
+
+    Args:
+        headers: Of the request.
+        receive: Of ASGI.
+        limits: What is taken.
+        take: Is told of bytes as they come, and may refuse them.
 
     Returns:
         The body; None if the client went away.
@@ -66,7 +112,7 @@ async def read_body(headers: Any, receive: Callable[[], Awaitable[Any]], limits:
         raise _too_large(limits)
     try:
         async with asyncio.timeout(limits.read_seconds):
-            body = await _receive(receive, limits)
+            body = await _receive(receive, limits, take)
     except TimeoutError as error:
         raise RefusedError(408, f"The request did not arrive within {limits.read_seconds:g} seconds.") from error
     encoding = headers.get("content-encoding", "identity").strip().lower()
@@ -74,10 +120,12 @@ async def read_body(headers: Any, receive: Callable[[], Awaitable[Any]], limits:
         return body
     if encoding not in ("gzip", "x-gzip"):
         raise RefusedError(415, f"Content-Encoding {encoding} is not supported. Use gzip, or none.")
-    return await asyncio.to_thread(_uncompress, body, limits)
+    uncompressed = await asyncio.to_thread(_uncompress, body, limits)
+    take(len(uncompressed))
+    return uncompressed
 
 
-async def _receive(receive: Callable[[], Awaitable[Any]], limits: Limits) -> bytes | None:
+async def _receive(receive: Callable[[], Awaitable[Any]], limits: Limits, take: Callable[[int], None]) -> bytes | None:
     parts, size = [], 0
     while True:
         message = await receive()
@@ -86,6 +134,7 @@ async def _receive(receive: Callable[[], Awaitable[Any]], limits: Limits) -> byt
         size += len(message.get("body", b""))
         if size > limits.max_request_bytes:
             raise _too_large(limits)
+        take(len(message.get("body", b"")))
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             return b"".join(parts)
