@@ -1,6 +1,7 @@
 """Requests that wait at the same time share a run; too many are refused."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -111,11 +112,13 @@ def test_a_full_queue_refuses(servable: Servable) -> None:
         running += [threads.submit(sums, servable, batcher, [[2, 2]]) for _ in range(2)]
         for _ in range(2):
             assert waiting.acquire(timeout=30)
-        with pytest.raises(ServingError, match="this task was submitted is full") as caught:
-            sums(servable, batcher, [[3, 3]])
+        try:
+            with pytest.raises(ServingError, match="this task was submitted is full") as caught:
+                sums(servable, batcher, [[3, 3]], time.monotonic() + 5)
+        finally:
+            proceed.set()
         assert caught.value.code is Code.RESOURCE_EXHAUSTED
         assert caught.value.code.http == 429
-        proceed.set()
         assert [each.result(30) for each in running] == [[2.0], [4.0], [4.0]]
     batcher.close()
 

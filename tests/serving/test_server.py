@@ -26,7 +26,7 @@ from tfembed.serving.limits import Limits
 from tfembed.serving.server import Running, run_server
 from tfembed.serving.settings import Settings
 
-LIMITS = Limits(max_request_bytes=10_000, max_pending_requests=2, read_seconds=0.2, max_connections=20)
+LIMITS = Limits(max_request_bytes=10_000, max_pending_requests=2, read_seconds=1.0, max_connections=20)
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +99,13 @@ def test_slow_clients_are_cut_off(tight: Running, sent: bytes) -> None:
     assert received == b"" or received.startswith(b"HTTP/1.1 408 ")
 
 
-def test_endless_headers_are_cut_off(tight: Running) -> None:
-    """Headers beyond 64 KiB end the connection."""
-    with socket.create_connection(address_of(tight), timeout=20) as connection:
+def test_endless_headers_are_cut_off(settings: Settings) -> None:
+    """Headers beyond 64 KiB end the connection, long before the time is over."""
+    patient = replace(settings, limits=replace(LIMITS, read_seconds=60))
+    with run_server(patient) as running, socket.create_connection(address_of(running), timeout=30) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n")
         with pytest.raises(ConnectionError):
-            connection.sendall((b"a: " + b"b" * 1000 + b"\r\n") * 100_000)
+            connection.sendall((b"a: " + b"b" * 1000 + b"\r\n") * 20_000)
 
 
 def test_no_http(tight: Running) -> None:

@@ -11,7 +11,7 @@ from tfembed.serving.status import ServingError, invalid
 MAX_DEPTH = 254  # a tensor has no more dimensions
 _LONGEST_SHOWN = 4096
 _SPACE = re.compile(r"[ \t\n\r]*")
-_HUGE_EXPONENT = re.compile(r"[eE]\+?\d{3}|\d{309}")
+_HUGE_EXPONENT = re.compile(r"[eE]\+?\d{3}|(?<!\d)\d{309}")
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]')
 _MESSAGES = {
     "Expecting value": "Invalid value.",
