@@ -51,7 +51,7 @@ def run_server(settings: Settings, say: Callable[[str], None] = lambda line: Non
         OSError: If a file cannot be read or a port is taken.
     """
     configs, batching, http = settings.configs(), settings.batching(), settings.http()
-    arguments, metrics = settings.channel_arguments(), Metrics()
+    metrics = Metrics()
     with ExitStack() as stack:
         rest_socket = stack.enter_context(_listen(settings.host, settings.rest_api_port))
         store = ModelStore(
@@ -69,17 +69,7 @@ def run_server(settings: Settings, say: Callable[[str], None] = lambda line: Non
             stack.callback(batcher.close)
         runner = run_directly if batcher is None else batcher.run
         service = Service(store=store, runner=runner, metrics=metrics)
-        grpc_server = GrpcServer(
-            service,
-            GrpcOptions(
-                address=f"{settings.host}:{settings.port}",
-                num_threads=settings.num_threads(settings.grpc_max_threads),
-                max_pending_requests=settings.limits.max_pending_requests,
-                max_request_bytes=settings.limits.max_request_bytes,
-                credentials=None if settings.tls is None else settings.tls.grpc_credentials(),
-                channel_arguments=arguments,
-            ),
-        )
+        grpc_server = GrpcServer(service, _grpc_options(settings))
         stack.callback(grpc_server.stop, settings.limits.drain_seconds)
         stack.enter_context(_serve_http(settings, make_app(service, http), rest_socket))
         _watch(settings, store, say)
@@ -122,6 +112,17 @@ class _Announcer:
             if self._said.get((name, status.version)) != what:
                 self._said[name, status.version] = what
                 self._say(f"{name} version {status.version} {what}")
+
+
+def _grpc_options(settings: Settings) -> GrpcOptions:
+    return GrpcOptions(
+        address=f"{settings.host}:{settings.port}",
+        num_threads=settings.num_threads(settings.grpc_max_threads),
+        max_pending_requests=settings.limits.max_pending_requests,
+        max_request_bytes=settings.limits.max_request_bytes,
+        credentials=None if settings.tls is None else settings.tls.grpc_credentials(),
+        channel_arguments=settings.channel_arguments(),
+    )
 
 
 def _watch(settings: Settings, store: ModelStore, say: Callable[[str], None]) -> None:

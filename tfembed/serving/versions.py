@@ -214,7 +214,10 @@ def find_version(base_path: Path, version: int) -> Path:
     named = base_path / str(version)
     if named.is_dir():
         return named
-    same = [each for each in base_path.iterdir() if _is_number(each.name) and int(each.name) == version]
+    try:
+        same = [each for each in base_path.iterdir() if _is_number(each.name) and int(each.name) == version]
+    except OSError:  # it went away meanwhile
+        return named
     return same[0] if same else named
 
 
