@@ -225,6 +225,7 @@ async def load(asks: Any, address: str, clients: int, seconds: float, rate: floa
         async with asks(address, file) as ask:
             for _ in range(3):
                 await ask(rng)
+            await warm.wait()
             await ready.wait()
             due = time.perf_counter() + rng.random() * clients / rate if rate else 0.0
             while time.perf_counter() < ends[0]:
@@ -238,9 +239,9 @@ async def load(asks: Any, address: str, clients: int, seconds: float, rate: floa
                     errors += 1
                 times.append(time.perf_counter() - before)
 
-    ready = asyncio.Event()
+    ready, warm = asyncio.Event(), asyncio.Barrier(clients + 1)
     tasks = [asyncio.create_task(client(number)) for number in range(clients)]
-    await asyncio.sleep(0.5)
+    await warm.wait()  # the first requests, which TensorFlow optimizes its graph for, are not measured
     started = time.perf_counter()
     ends[0] = started + seconds
     ready.set()
