@@ -13,11 +13,22 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REQUIRED = {canonicalize_name((r := Requirement(line)).name): r for line in PROJECT["dependencies"]}
+SERVE = {canonicalize_name((r := Requirement(line)).name): r for line in PROJECT["optional-dependencies"]["serve"]}
 OPTIONAL = [Requirement(line) for lines in PROJECT["optional-dependencies"].values() for line in lines]
 PINNED = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE))
 
 # Where the name of the distribution is not that of the package.
-DISTRIBUTION = {"PIL": "pillow", "sklearn": "scikit-learn", "keras_hub": "keras-nlp", "cpuinfo": "py-cpuinfo"}
+DISTRIBUTION = {
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "keras_hub": "keras-nlp",
+    "cpuinfo": "py-cpuinfo",
+    "grpc": "grpcio",
+    "grpc_health": "grpcio-health-checking",
+    "google": "protobuf",
+    "tensorflow_serving": "tensorflow-serving-api",
+    "yaml": "pyyaml",
+}
 
 
 def _imported(source: Path) -> set[str]:
@@ -30,9 +41,16 @@ def _imported(source: Path) -> set[str]:
 
 def test_imports_are_declared() -> None:
     """Every package that tfembed imports is among its dependencies, not merely brought along by another one."""
-    imported = set().union(*map(_imported, (ROOT / "tfembed").rglob("*.py")))
+    files = set((ROOT / "tfembed").rglob("*.py"))
+    served = set((ROOT / "tfembed" / "serving").rglob("*.py"))
+    imported = set().union(*map(_imported, files - served))
     assert {"tensorflow", "scipy"} <= imported, "the files of the package were not found"
-    assert {name for name in imported if canonicalize_name(DISTRIBUTION.get(name, name)) not in REQUIRED} == set()
+    assert _undeclared(imported, set(REQUIRED)) == set()
+    assert _undeclared(set().union(*map(_imported, served)), {*REQUIRED, *SERVE}) == set()
+
+
+def _undeclared(imported: set[str], declared: set[str]) -> set[str]:
+    return {name for name in imported if canonicalize_name(DISTRIBUTION.get(name, name)) not in declared}
 
 
 @pytest.mark.parametrize("requirement", [*REQUIRED.values(), *OPTIONAL], ids=lambda requirement: requirement.name)

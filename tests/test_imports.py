@@ -18,14 +18,15 @@ SOURCES = {".".join(("tfembed", *p.relative_to(PACKAGE).with_suffix("").parts)):
 LEVELS = (
     ("__main__",),
     ("cli",),
-    ("commands", "cache_commands", "demo", "runs", "export", "export_check"),
+    ("commands", "cache_commands", "serve_commands", "demo", "runs", "export", "export_check"),
     ("train",),
     ("running", "batches", "supervised_contrastive", "optimizers"),
     ("predict", "features", "builders", "augmentation"),
     ("strategies",),
     ("description",),  # what a strategy does to an encoder, in words
+    ("startup",),
     ("encoders", "heads", "solution", "phases", "data", "progress"),
-    ("saved_model", "resources"),
+    ("saved_model", "resources", "serving"),
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 FENCES = {
@@ -33,6 +34,9 @@ FENCES = {
     "keras_tuner": {"tfembed.search"},
     "pymilvus": {"tfembed.index"},
     "apache_beam": {"tfembed.bulk"},
+    "uvicorn": {"tfembed.serving.server", "tfembed.serving.limits"},
+    "starlette": {"tfembed.serving.app"},
+    "requests": {"tfembed.serving.rest_client"},
 }
 VAGUE = {"utils", "util", "base", "common", "helpers", "misc"}
 
@@ -128,6 +132,12 @@ def test_strategies_are_pure_python() -> None:
 def test_the_check_of_exports_knows_nothing_of_tfembed() -> None:
     """What runs in the fresh process imports no module of ours."""
     assert _own_imports("tfembed.export_check") == set()
+
+
+def test_serving_imports_nothing_that_trains() -> None:
+    """The server imports of tfembed only what lies in its own folder."""
+    imported = set().union(*(_own_imports(name) for name in OWN if _unit(name) == "serving"))
+    assert {name for name in imported if _unit(name) != "serving"} == set()
 
 
 def test_no_module_has_a_vague_name() -> None:

@@ -26,6 +26,8 @@ from .runs import load_run as load_run
 from .runs import save_run as save_run
 from .saved_model.graph import CutError as CutError
 from .saved_model.layer import HubLayer as HubLayer
+from .serving.client import Client as Client
+from .serving.client_options import ClientOptions as ClientOptions
 from .strategies import Strategy as Strategy
 from .strategies import biases as biases
 from .strategies import contrastive as contrastive

@@ -1,0 +1,29 @@
+"""Exports of a text and an image classifier, made as quickly as can be."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_models import TEXTS, write_text_module
+
+import tfembed as te
+
+
+def write_exports(folder: Path) -> Path:
+    """Base paths `texts` (greeting or refund) and `digits` (0 or 1, dark or light), without the fresh process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.import_module("tfembed.export"), "_check", lambda *_: None)
+        encoder = te.load_encoder(write_text_module(folder / "module"))
+        model = te.build_text_classifier(encoder, list(TEXTS))
+        texts = [text for each in TEXTS.values() for text in each]
+        labels = [i for i, each in enumerate(TEXTS.values()) for _ in each]
+        data = te.Dataset.from_arrays(texts, labels, list(TEXTS), validation=0, test=0)
+        te.train(model, data, te.linear_probe())
+        te.export(model, folder / "texts")
+        images = np.concatenate([np.full((4, 8, 8, 3), level, np.uint8) for level in (10, 240)])
+        model = te.build_image_classifier(te.load_encoder("glyphs"), ["dark", "light"])
+        data = te.Dataset.from_arrays(images, [0] * 4 + [1] * 4, ["dark", "light"], validation=0, test=0)
+        te.train(model, data, te.linear_probe())
+        te.export(model, folder / "digits")
+    return folder

@@ -1,0 +1,86 @@
+"""How a client asks: where, how often, how long."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientOptions:
+    """How a client asks.
+
+    Attributes:
+        version: The version that answers; the newest one if it and the label are None.
+        label: A label that a version has.
+        timeout: Seconds for each try of a request.
+        retries: How often a request is sent again, with growing pauses, where the server was busy or not there.
+        batch_size: Examples in a request at most.
+        certificate_authority: PEM of who signed the server's certificate; None for those that the system trusts.
+        certificate: PEM of the client's own certificate, where the server wants one; with `key`.
+        key: PEM of its key.
+    """
+
+    version: int | None = None
+    label: str | None = None
+    timeout: float = 30.0
+    retries: int = 3
+    batch_size: int = 32
+    certificate_authority: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.version is not None and self.label is not None:
+            raise ValueError("A version is asked for by its number or by a label: pass one of them.")
+        if self.timeout <= 0 or self.batch_size < 1:
+            raise ValueError(
+                f"timeout must be above 0 and batch_size 1 or more; were {self.timeout}, {self.batch_size}."
+            )
+        if not 0 <= self.retries <= 4:  # gRPC tries 5 times at most
+            raise ValueError(f"retries must be between 0 and 4; was {self.retries}.")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("A client's certificate and its key go together: pass both.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a URL names.
+
+    Attributes:
+        rest: Whether it is REST; else gRPC.
+        secure: Whether over TLS.
+        address: Host and port.
+        model: The name of the model.
+    """
+
+    rest: bool
+    secure: bool
+    address: str
+    model: str
+
+
+def parse_url(url: str, model: str | None) -> Target:
+    """Read a URL such as http://localhost:8501/v1/models/intents, or grpc://localhost:8500 with a model.
+
+    Raises:
+        ValueError: If it is no such URL, or says nothing of a model where none is given.
+
+    Example:
+        >>> parse_url("http://localhost:8501/v1/models/intents:predict", None).model
+        'intents'
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https", "grpc", "grpcs") or not parts.hostname:
+        raise ValueError(
+            f"{url!r} is no URL of a server: pass one such as http://localhost:8501/v1/models/intents or "
+            "grpc://localhost:8500/intents."
+        )
+    rest = parts.scheme.startswith("http")
+    inside = parts.path.removeprefix("/v1/models").split(":")[0].strip("/")
+    name = model or unquote(inside.split("/")[0])
+    if not name:
+        raise ValueError(f"{url!r} says nothing of a model: pass model=, such as model='intents'.")
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 8500)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return Target(rest=rest, secure=parts.scheme.endswith("s"), address=f"{host}:{port}", model=name)

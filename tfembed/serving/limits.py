@@ -1,0 +1,209 @@
+"""What keeps a client from taking more than its share: sizes, times, numbers."""
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEADER_BYTES = 64 * 1024
+_CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a server takes.
+
+    Attributes:
+        max_request_bytes: Of a request, before and after it was uncompressed.
+        max_pending_bytes: Of all REST requests that are being answered together; more are refused with 429.
+        max_pending_requests: Requests that are being answered or wait for it; more are refused with 429.
+        max_connections: Of REST at the same time; more are refused with 503.
+        read_seconds: A request must have arrived within so many seconds after its first byte.
+        idle_seconds: A connection without a request is closed after so many seconds.
+        drain_seconds: When the server stops, requests have so long to be answered.
+    """
+
+    max_request_bytes: int = 64 * 1024 * 1024
+    max_pending_bytes: int = 512 * 1024 * 1024
+    max_pending_requests: int = 512
+    max_connections: int = 1024
+    read_seconds: float = 30.0
+    idle_seconds: float = 60.0
+    drain_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name in self.__slots__:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0; was {getattr(self, name)}.")
+
+
+class RefusedError(Exception):
+    """A request that is not answered by the API.
+
+    Attributes:
+        status: Of HTTP.
+        message: Why.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+class Budget:
+    """The bytes of all requests that are being answered. It is for one event loop.
+
+    Args:
+        size: How many there may be.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """A request's share: the caller takes bytes as they come, and all are given back at the end.
+
+        Example:
+            >>> with Budget(3).share() as take:
+            ...     take(4)
+            Traceback (most recent call last):
+            tfembed.serving.limits.RefusedError: The requests that wait are too large together. Try again later.
+        """
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if size > self._left:
+                raise RefusedError(429, "The requests that wait are too large together. Try again later.")
+            self._left -= size
+            taken += size
+
+        try:
+            yield take
+        finally:
+            self._left += taken
+
+
+async def read_body(
+    headers: Any, receive: Callable[[], Awaitable[Any]], limits: Limits, take: Callable[[int], None]
+) -> bytes | None:
+    """Read the body of a request, and uncompress it.
+
+    Args:
+        headers: Of the request.
+        receive: Of ASGI.
+        limits: What is taken.
+        take: Is told of bytes as they come, and may refuse them.
+
+    Returns:
+        The body; None if the client went away.
+
+    Raises:
+        RefusedError: If it is too large, too slow or badly compressed.
+    """
+    announced = headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > limits.max_request_bytes:
+        raise _too_large(limits)
+    try:
+        async with asyncio.timeout(limits.read_seconds):
+            body = await _receive(receive, limits, take)
+    except TimeoutError as error:
+        raise RefusedError(408, f"The request did not arrive within {limits.read_seconds:g} seconds.") from error
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if body is None or encoding in ("identity", ""):
+        return body
+    if encoding not in ("gzip", "x-gzip"):
+        raise RefusedError(415, f"Content-Encoding {encoding} is not supported. Use gzip, or none.")
+    uncompressed = await asyncio.to_thread(_uncompress, body, limits)
+    take(len(uncompressed))
+    return uncompressed
+
+
+async def _receive(receive: Callable[[], Awaitable[Any]], limits: Limits, take: Callable[[int], None]) -> bytes | None:
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        size += len(message.get("body", b""))
+        if size > limits.max_request_bytes:
+            raise _too_large(limits)
+        take(len(message.get("body", b"")))
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _uncompress(body: bytes, limits: Limits) -> bytes:
+    """Never more than the limit comes into memory, however much is promised."""
+    reader = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    parts, size = [], 0
+    try:
+        while body and not reader.eof:
+            part = reader.decompress(body, _CHUNK)
+            body = reader.unconsumed_tail
+            size += len(part)
+            if size > limits.max_request_bytes:
+                raise _too_large(limits)
+            parts.append(part)
+    except zlib.error as error:
+        raise RefusedError(400, f"The body is not what Content-Encoding says: {error}") from error
+    if not reader.eof:
+        raise RefusedError(400, "The body is not what Content-Encoding says: it ends too early.")
+    return b"".join(parts)
+
+
+def _too_large(limits: Limits) -> RefusedError:
+    return RefusedError(413, f"The request is larger than {limits.max_request_bytes} bytes.")
+
+
+def http_protocol(limits: Limits) -> Callable[..., asyncio.Protocol]:
+    """What uvicorn makes connections with: its own protocol, which closes those that send endless or slow headers."""
+
+    def make(*args: Any, **options: Any) -> asyncio.Protocol:
+        protocol = _Protocol(*args, **options)
+        protocol.read_seconds = limits.read_seconds
+        return protocol
+
+    return make
+
+
+class _Protocol(HttpToolsProtocol):  # uvicorn asks for a class
+    read_seconds = 0.0
+    _header_bytes = 0
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(self.read_seconds, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._header_bytes += len(data)
+        super().data_received(data)
+        if self._timer is not None and self._header_bytes > MAX_HEADER_BYTES:
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._header_bytes = 0
+        self._stop_timer()
+        self._timer = self.loop.call_later(self.read_seconds, self.transport.close)
+
+    def on_headers_complete(self) -> None:
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
