@@ -17,7 +17,9 @@ OPTIONAL = [Requirement(line) for lines in PROJECT["optional-dependencies"].valu
 PINNED = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE))
 
 # Where the name of the distribution is not that of the package.
-DISTRIBUTION = {"PIL": "pillow", "sklearn": "scikit-learn", "keras_hub": "keras-nlp", "cpuinfo": "py-cpuinfo"}
+DISTRIBUTION = {"PIL": "pillow", "sklearn": "scikit-learn", "keras_hub": "keras-nlp", "cpuinfo": "py-cpuinfo"} | {
+    "tensorflow_serving": "tensorflow-serving-api"
+}
 
 
 def _imported(source: Path) -> set[str]:

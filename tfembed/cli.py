@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tfembed.cache_commands import cache
+from tfembed.export_commands import export, rollback, versions
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 _ENCODER = click.option("--encoder", "handle", help="Handle of the encoder.  [default: minilm or glyphs, as data are]")
@@ -143,22 +144,9 @@ def predict(run: Path, examples: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"{row['score']:8.4f}  {label:24} {row['example']}")
 
 
-@cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("base_path", type=click.Path(path_type=Path))
-@_JSON
-def export(run: Path, base_path: Path, as_json: bool) -> None:
-    """Export the model of a RUN as the next version under BASE_PATH, checked in a fresh process."""
-    _import_tensorflow()
-    import tfembed as te
-    from tfembed.progress import waiting
-
-    with waiting(f"Loading {run}"):
-        model, _ = te.load_run(run)
-    folder = te.export(model, base_path)
-    click.echo(json.dumps({"folder": str(folder)}) if as_json else f"{folder}: same predictions in a fresh process")
-
-
+cli.add_command(export)
+cli.add_command(versions)
+cli.add_command(rollback)
 cli.add_command(cache)
 
 
