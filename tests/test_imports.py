@@ -18,9 +18,10 @@ SOURCES = {".".join(("tfembed", *p.relative_to(PACKAGE).with_suffix("").parts)):
 LEVELS = (
     ("__main__",),
     ("cli",),
-    ("commands", "cache_commands", "serve_commands", "demo", "runs", "export", "export_check"),
+    ("commands", "cache_commands", "serve_commands", "export_commands", "demo", "runs", "export"),
     ("train",),
     ("running", "batches", "supervised_contrastive", "optimizers"),
+    ("calibration",),
     ("predict", "features", "builders", "augmentation"),
     ("strategies",),
     ("description",),  # what a strategy does to an encoder, in words
@@ -131,7 +132,7 @@ def test_strategies_are_pure_python() -> None:
 
 def test_the_check_of_exports_knows_nothing_of_tfembed() -> None:
     """What runs in the fresh process imports no module of ours."""
-    assert _own_imports("tfembed.export_check") == set()
+    assert _own_imports("tfembed.export.fresh") == set()
 
 
 def test_serving_imports_nothing_that_trains() -> None:

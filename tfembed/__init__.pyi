@@ -4,6 +4,8 @@ from .builders import build_image_classifier as build_image_classifier
 from .builders import build_image_regressor as build_image_regressor
 from .builders import build_text_classifier as build_text_classifier
 from .builders import build_text_regressor as build_text_regressor
+from .calibration import calibrate as calibrate
+from .calibration import rejection_threshold as rejection_threshold
 from .data import Dataset as Dataset
 from .data import Split as Split
 from .data import load_images as load_images
@@ -12,6 +14,8 @@ from .encoders.encoder import Encoder as Encoder
 from .encoders.loading import load_encoder as load_encoder
 from .export import ExportError as ExportError
 from .export import export as export
+from .export import rollback as rollback
+from .export import versions as versions
 from .features import FeatureCache as FeatureCache
 from .heads import Head as Head
 from .heads import cosine_head as cosine_head

@@ -11,16 +11,21 @@ from tfembed.heads import Head, build_head, linear_head
 
 @keras.saving.register_keras_serializable(package="tfembed")
 class Probabilities(keras.layers.Layer):
-    """Logits to probabilities: over classes that exclude each other, or one by one. Knows the classes' names."""
+    """Logits to probabilities: over classes that exclude each other, or one by one. Knows the classes' names.
+
+    Logits are divided by a temperature first, 1 until `calibrate` finds a better one.
+    """
 
     def __init__(self, class_names: Sequence[str], multi_label: bool = False, **layer_options: Any) -> None:
         super().__init__(**{"name": "probabilities", "dtype": "float32"} | layer_options)
         self.class_names, self.multi_label = tuple(class_names), multi_label
+        self.temperature = self.add_weight(shape=(), initializer="ones", trainable=False, name="temperature")
+        self.built = True
 
     def call(self, logits: Any) -> Any:
         """Probabilities `(n, num_classes)`; losses of Keras find the logits they were made of."""
         activation = keras.activations.sigmoid if self.multi_label else keras.activations.softmax
-        return activation(logits)
+        return activation(logits / self.temperature)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tfembed.cache_commands import cache
+from tfembed.export_commands import export, rollback, versions
 from tfembed.serve_commands import deploy, serve
 from tfembed.startup import import_tensorflow
 
@@ -152,22 +153,9 @@ def predict(run_and_examples: tuple[str, ...], url: str | None, as_json: bool) -
         click.echo(f"{row['score']:8.4f}  {label:24} {row['example']}")
 
 
-@cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("base_path", type=click.Path(path_type=Path))
-@_JSON
-def export(run: Path, base_path: Path, as_json: bool) -> None:
-    """Export the model of a RUN as the next version under BASE_PATH, checked in a fresh process."""
-    import_tensorflow()
-    import tfembed as te
-    from tfembed.progress import waiting
-
-    with waiting(f"Loading {run}"):
-        model, _ = te.load_run(run)
-    folder = te.export(model, base_path)
-    click.echo(json.dumps({"folder": str(folder)}) if as_json else f"{folder}: same predictions in a fresh process")
-
-
+cli.add_command(export)
+cli.add_command(versions)
+cli.add_command(rollback)
 cli.add_command(cache)
 cli.add_command(serve)
 cli.add_command(deploy)

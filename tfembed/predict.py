@@ -28,6 +28,11 @@ class ModelParts:
         return self.last.class_names if isinstance(self.last, Probabilities) else ()
 
     @property
+    def temperature(self) -> float | None:
+        """What logits are divided by to make probabilities; None for regressions."""
+        return float(self.last.temperature) if isinstance(self.last, Probabilities) else None
+
+    @property
     def task(self) -> str:
         """As in `Dataset.task`."""
         if not isinstance(self.last, Probabilities):
@@ -42,7 +47,7 @@ class Predictions:
     Attributes:
         labels: The likeliest class of each; for several labels all those of at least 0.5; none for regressions.
         probabilities: float32 `(n, num_classes)`; for regressions the values `(n, 1)`.
-        logits: What the probabilities were made of.
+        logits: What the probabilities were made of, before the temperature.
     """
 
     labels: tuple[Any, ...]

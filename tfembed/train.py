@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfembed.calibration import calibrate
 from tfembed.data import Dataset
 from tfembed.features import FeatureCache, fit_sequence_length
 from tfembed.heads import rebuild_head
@@ -55,8 +56,8 @@ def train(
 
     Args:
         model: From one of the builders; it is changed.
-        data: Choices are made on its validation part, where it has one: the weights of the best epoch are kept, and a
-            phase that made it worse is undone.
+        data: Choices are made on its validation part, where it has one: the weights of the best epoch are kept, a
+            phase that made it worse is undone, and the temperature of the scores is fitted; see `calibrate`.
         strategy: What to train, in which phases.
         seed: The same seed gives the same result on the same machine.
         balanced: Whether every class counts the same, however many examples it has.
@@ -74,6 +75,8 @@ def train(
     """
     started, parts = time.perf_counter(), parts_of(model)
     _check(parts, data, strategy)
+    if parts.temperature is not None:
+        parts.last.temperature.assign(1.0)
     _seed(parts, seed)
     rebuild_head(parts.head, parts.encoder.join(strategy.phases[0].depths))
     if parts.encoder.spec.kind == "text":
@@ -84,6 +87,8 @@ def train(
         for i, phase in enumerate(strategy.phases)
     )
     parts.encoder.trained_with = strategy.to_json()
+    if len(data.validation) and data.task != "regression":
+        calibrate(model, data.validation, cache=cache)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     return Result(
         metrics={name: evaluate(model, split, cache=cache) for name, split in splits.items() if len(split)},

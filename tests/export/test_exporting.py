@@ -1,7 +1,10 @@
 """Exports for TF Serving."""
 
+import hashlib
 import importlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +14,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 from tiny_models import write_text_module
 
 import tfembed as te
+from tfembed.export.gate import _compare
+from tfembed.export.signatures import _serve, signatures
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 CLASSES = ["a", "ß", "c"]
 IMAGES = np.random.default_rng(1).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
 TEXTS = ["hello there", "I want my money back", "?", "ça va ?"]
-EXPORT = importlib.import_module("tfembed.export")
+EXPORT = importlib.import_module("tfembed.export.exporting")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +62,7 @@ def text_module(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spares the fresh process, which takes seconds, where a test is of something else."""
-    monkeypatch.setattr(EXPORT, "_check", lambda *_: None)
+    monkeypatch.setattr(EXPORT, "check", lambda *_: None)
 
 
 def _described(signature: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -67,7 +73,7 @@ def _described(signature: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def test_signatures_of_an_image_classifier(served: Any) -> None:
     """Encoded images in; label, score, all labels and scores out; or the embedding. Names, types, shapes are fixed."""
-    assert set(served.signatures) == {"serving_default", "embed"}
+    assert set(served.signatures) == {"serving_default", "embed", "classify"}
     takes, gives = _described(served.signatures["serving_default"])
     assert takes == {"image_bytes": (tf.string, [None])}
     assert gives == {
@@ -79,6 +85,9 @@ def test_signatures_of_an_image_classifier(served: Any) -> None:
     takes, gives = _described(served.signatures["embed"])
     assert takes == {"image_bytes": (tf.string, [None])}
     assert gives == {"embedding": (tf.float32, [None, 192])}
+    takes, gives = _described(served.signatures["classify"])
+    assert takes == {"inputs": (tf.string, [None])}
+    assert gives == {"classes": (tf.string, [None, 3]), "scores": (tf.float32, [None, 3])}
 
 
 def test_predictions_are_those_of_the_model(fine_tuned: keras.Model, served: Any, pngs: list[bytes]) -> None:
@@ -181,13 +190,13 @@ def test_a_model_that_a_fresh_process_cannot_load_is_not_published(
     fine_tuned: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the fresh process fails, its last line is the reason given, and nothing is left."""
-    write = EXPORT._write
+    write = EXPORT.write_contents
 
-    def write_and_tear(model: keras.Model, parts: Any, folder: Path) -> None:
-        write(model, parts, folder)
+    def write_and_tear(folder: Path, parts: Any, about: Any) -> None:
+        write(folder, parts, about)
         (folder / "saved_model.pb").write_bytes(b"torn")
 
-    monkeypatch.setattr(EXPORT, "_write", write_and_tear)
+    monkeypatch.setattr(EXPORT, "write_contents", write_and_tear)
     with pytest.raises(te.ExportError, match=r"A fresh process cannot use .*Nothing was published\."):
         te.export(fine_tuned, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -248,11 +257,115 @@ def test_text_regressor(text_module: str, tmp_path: Path, unchecked: None) -> No
     assert not (folder / "assets.extra" / "labels.txt").exists()
 
 
-def test_the_check_of_regressors(text_module: str) -> None:
-    """The check covers values too, and values that are no numbers: neither is like what the model gives."""
+def test_a_regressor_passes_the_gate(text_module: str, tmp_path: Path) -> None:
+    """The gate compares values too, and the signature `regress`, which takes tf.Examples."""
     model = te.build_text_regressor(te.load_encoder(text_module))
-    parts, expected = EXPORT.parts_of(model), te.predict(model, ["hi"]).probabilities
-    EXPORT._compare(parts, [b"hi"], expected, {"value": expected[:, 0]})
-    for wrong in (expected[:, 0] + 0.5, np.array([np.nan], np.float32)):
-        with pytest.raises(te.ExportError, match="for the input b'hi'"):
-            EXPORT._compare(parts, [b"hi"], expected, {"value": wrong})
+    served = tf.saved_model.load(str(te.export(model, tmp_path, examples=TEXTS)))
+    _, gives = _described(served.signatures["regress"])
+    assert gives == {"outputs": (tf.float32, [None])}
+
+
+def test_values_that_are_no_numbers_do_not_pass(text_module: str) -> None:
+    """Neither another value nor one that is no number is like what the model gives."""
+    parts = EXPORT.parts_of(te.build_text_regressor(te.load_encoder(text_module)))
+    expected = np.array([[1.0]], np.float32)
+    _compare(parts, [b"hi"], expected, expected + 1e-6, "batch")
+    for wrong in (expected + 0.5, np.full([1, 1], np.nan, np.float32)):
+        with pytest.raises(te.ExportError, match="for the input b'hi' alone"):
+            _compare(parts, [b"hi"], expected, wrong, "single")
+
+
+def test_a_model_with_an_op_that_is_not_served_is_not_published(
+    fine_tuned: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph that calls Python runs in a fresh process of Python, but not in TF Serving: the error names the op."""
+
+    def calling_python(parts: Any, reject_below: Any) -> Any:
+        def serve(raw: Any) -> Any:
+            outputs = _serve(parts, raw, None)
+            return outputs | {
+                "score": tf.ensure_shape(tf.py_function(lambda x: x, [outputs["score"]], tf.float32), [None])
+            }
+
+        found = signatures(parts, reject_below)
+        spec = tf.TensorSpec([None], tf.string, name="image_bytes")
+        return found | {"serving_default": tf.function(serve, input_signature=[spec]).get_concrete_function()}
+
+    monkeypatch.setattr(EXPORT, "signatures", calling_python)
+    with pytest.raises(te.ExportError, match="EagerPyFunc"):
+        te.export(fine_tuned, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_warmup_requests(exported: Path, served: Any) -> None:
+    """There is a request for each example, one of several, and one for the embedding; each is answered."""
+    file = exported / "assets.extra" / "tf_serving_warmup_requests"
+    requests = [
+        prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+    ]
+    assert [request.model_spec.signature_name for request in requests] == ["serving_default"] * 5 + ["embed"]
+    for request in requests:
+        images = tf.make_ndarray(request.inputs["image_bytes"])
+        assert images.ndim == 1
+        served.signatures[request.model_spec.signature_name](image_bytes=tf.constant(images.tolist()))
+
+
+def test_what_is_below_the_threshold_is_rejected(fine_tuned: keras.Model, tmp_path: Path, pngs: list[bytes]) -> None:
+    """The label is __none__ where the best score is lower; scores and labels stay."""
+    scores = te.predict(fine_tuned, IMAGES).probabilities.max(axis=1)
+    threshold = float(np.median(scores))
+    served = tf.saved_model.load(str(te.export(fine_tuned, tmp_path, reject_below=threshold)))
+    found = served.signatures["serving_default"](image_bytes=tf.constant(pngs))
+    rejected = [label == b"__none__" for label in found["label"].numpy()]
+    assert rejected == (found["score"].numpy() < np.float32(threshold)).tolist()
+    assert 0 < sum(rejected) < len(rejected)
+    assert b"__none__" not in found["labels"].numpy()
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan")])
+def test_thresholds_are_scores(threshold: float, fine_tuned: keras.Model, tmp_path: Path) -> None:
+    """A threshold outside [0, 1] is refused before anything is written."""
+    with pytest.raises(ValueError, match="expected a score"):
+        te.export(fine_tuned, tmp_path / "models", reject_below=threshold)
+    assert not (tmp_path / "models").exists()
+
+
+def test_checksums(exported: Path) -> None:
+    """Every file but the record itself is in the record, with its checksum."""
+    record = json.loads((exported / "assets.extra" / "tfembed.json").read_text(encoding="utf-8"))
+    files = {path.relative_to(exported).as_posix() for path in exported.rglob("*") if path.is_file()}
+    assert set(record["sha256"]) == files - {"assets.extra/tfembed.json"}
+    assert record["sha256"]["saved_model.pb"] == hashlib.sha256((exported / "saved_model.pb").read_bytes()).hexdigest()
+
+
+def test_the_model_card(fine_tuned: keras.Model, tmp_path: Path, unchecked: None) -> None:
+    """It tells a reader what the model does, how to call it, where it comes from, and how well it did."""
+    about = {"data": "letters.csv", "metrics": {"test": {"accuracy": 0.75}}}
+    card = (te.export(fine_tuned, tmp_path, about=about) / "assets.extra" / "model_card.md").read_text("utf-8")
+    for line in ("Tells 3 classes apart: a, ß, c.", "- data: letters.csv", "- strategy: one epoch", "| test | 0.75 |"):
+        assert line in card
+    assert "image_bytes" not in card or "b64" in card
+
+
+def test_an_export_that_is_killed_leaves_no_version(tmp_path: Path) -> None:
+    """Wherever the process is killed, TF Serving sees no folder with a number; the next export is whole."""
+    program = (
+        "import os, signal, sys\n"
+        "import numpy as np, tfembed as te\n"
+        "model = te.build_image_classifier(te.load_encoder('glyphs'), ['a', 'b'])\n"
+        "left = int(sys.argv[2])\n"
+        "def kill(event, arguments):\n"
+        "    global left\n"
+        "    if event in ('open', 'os.mkdir', 'os.rename') and '.incomplete-' in str(arguments[0]):\n"
+        "        left -= 1\n"
+        "        if left == 0: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.addaudithook(kill)\n"
+        "te.export(model, sys.argv[1])\n"
+    )
+    for point in (1, 4, 100):
+        run = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / "models"), str(point)], capture_output=True, check=False
+        )
+        published = sorted(path.name for path in (tmp_path / "models").iterdir() if path.name.isdecimal())
+        assert (run.returncode, published) == ((-9, []) if point < 100 else (0, ["1"])), run.stderr.decode()[-500:]

@@ -1,0 +1,109 @@
+"""Scores that mean what they say."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from tiny_models import write_text_module
+
+import tfembed as te
+from tfembed.calibration import calibration_error
+
+
+@pytest.fixture(scope="module")
+def images() -> tuple[np.ndarray, np.ndarray]:
+    """Light and dark images; every fifth label is wrong."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    pixels = (rng.integers(0, 60, (200, 8, 8)) + 150 * labels[:, np.newaxis, np.newaxis]).astype("uint8")
+    return pixels, np.where(np.arange(200) % 5 == 0, 1 - labels, labels)
+
+
+@pytest.fixture
+def sure(images: tuple[np.ndarray, np.ndarray]) -> keras.Model:
+    """A classifier that is right four times out of five, and thinks it is always right."""
+    model = te.build_image_classifier(te.load_encoder("glyphs"), ["0", "1"])
+    te.train(model, te.Dataset.from_arrays(*images, validation=0, test=0), te.linear_probe())
+    kernel, bias = model.get_layer("head").get_weights()
+    model.get_layer("head").set_weights([kernel * 20, bias * 20])
+    return model
+
+
+def test_scores_become_the_share_that_is_right(sure: keras.Model, images: tuple[np.ndarray, np.ndarray]) -> None:
+    """The temperature lowers scores that were too high, and no label changes."""
+    split = te.Split(examples=images[0], labels=images[1])
+    before = te.predict(sure, split.examples)
+    temperature = te.calibrate(sure, split)
+    after = te.predict(sure, split.examples)
+    assert temperature > 3
+    assert after.labels == before.labels
+    errors = [calibration_error(each.probabilities, split.labels) for each in (before, after)]
+    assert errors[0] > 0.15
+    assert errors[1] < 0.08
+
+
+def test_few_examples_that_are_all_right_do_not_make_it_certain(
+    sure: keras.Model, images: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """Where nothing is wrong, the likeliest temperature would be 0; a few examples are no reason for that."""
+    right = np.array(te.predict(sure, images[0]).probabilities.argmax(axis=1))
+    assert te.calibrate(sure, te.Split(examples=images[0][:3], labels=right[:3])) > 0.3
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras reads files so
+def test_training_calibrates_on_the_validation_part(images: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    """The temperature is that of the validation part, whatever it was before; it is saved with the model."""
+    data = te.Dataset.from_arrays(*images, validation=0.4, test=0)
+    model = te.build_image_classifier(te.load_encoder("glyphs"), data.class_names)
+    te.train(model, data, te.linear_probe())
+    found = float(model.layers[-1].temperature)
+    assert found != 1
+    model.layers[-1].temperature.assign(50.0)
+    te.train(model, data, te.linear_probe())
+    assert float(model.layers[-1].temperature) == pytest.approx(found, rel=1e-3)
+    model.save(tmp_path / "model.keras")
+    assert float(keras.models.load_model(tmp_path / "model.keras").layers[-1].temperature) == pytest.approx(
+        found, rel=1e-3
+    )
+
+
+def test_without_a_validation_part_scores_stay_as_they_are(images: tuple[np.ndarray, np.ndarray]) -> None:
+    """There is nothing to fit a temperature to."""
+    model = te.build_image_classifier(te.load_encoder("glyphs"), ["0", "1"])
+    te.train(model, te.Dataset.from_arrays(*images, validation=0, test=0), te.linear_probe())
+    assert float(model.layers[-1].temperature) == 1
+
+
+def test_several_labels_are_calibrated_too() -> None:
+    """Of several labels each has its own probability; one temperature serves them all."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 8, 8)).astype("uint8")
+    labels = rng.integers(0, 2, (40, 2)).astype("float32")
+    model = te.build_image_classifier(te.load_encoder("glyphs"), ["a", "b"], multi_label=True)
+    kernel, bias = model.get_layer("head").get_weights()
+    model.get_layer("head").set_weights([kernel * 50, bias])
+    assert te.calibrate(model, te.Split(examples=images, labels=labels)) > 2
+
+
+def test_the_threshold_tells_known_from_unknown(sure: keras.Model, images: tuple[np.ndarray, np.ndarray]) -> None:
+    """Where scores of the known and the unknown do not overlap, the threshold lies between them."""
+    scores = te.predict(sure, images[0]).probabilities.max(axis=1)
+    order = np.argsort(scores)
+    unknown, known = images[0][order[:50]], images[0][order[-50:]]
+    threshold = te.rejection_threshold(sure, known, unknown)
+    assert np.mean(scores[order[:50]] < threshold) + np.mean(scores[order[-50:]] >= threshold) > 1.9
+
+
+def test_what_cannot_be_calibrated_is_refused(sure: keras.Model, tmp_path: Path) -> None:
+    """Regressors have no scores; of nothing, nothing can be learnt."""
+    nothing = te.Split(examples=np.zeros([0, 8, 8], "uint8"), labels=np.zeros(0, int))
+    with pytest.raises(ValueError, match="The split is empty"):
+        te.calibrate(sure, nothing)
+    with pytest.raises(ValueError, match="0 known and 1 unknown"):
+        te.rejection_threshold(sure, [], np.zeros([1, 8, 8], "uint8"))
+    regressor = te.build_text_regressor(te.load_encoder(write_text_module(tmp_path / "module")))
+    with pytest.raises(ValueError, match="nothing to calibrate"):
+        te.calibrate(regressor, te.Split(examples=np.array(["a"], object), labels=np.array([1.0])))
+    with pytest.raises(ValueError, match="regression"):
+        te.rejection_threshold(regressor, ["a"], ["b"])

@@ -1,0 +1,87 @@
+"""The gate: a fresh process without tfembed must give the predictions of the model in memory."""
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tfembed.export.ops import NEWEST, missing_ops
+from tfembed.export.raw_inputs import input_name
+from tfembed.predict import ModelParts
+
+_FRESH = Path(__file__).with_name("fresh.py")
+_TOLERANCE = 1e-4  # of probabilities; padding to another length changes the order of sums
+
+
+class ExportError(RuntimeError):
+    """An exported model does not do what the model in memory does, or what TF Serving needs."""
+
+
+def check(folder: Path, parts: ModelParts, raw: list[bytes], expected: np.ndarray) -> None:
+    """Compare an export with what the model in memory gives.
+
+    Args:
+        folder: Of the SavedModel.
+        parts: Of the model.
+        raw: What clients send.
+        expected: What the model in memory gives for it, `(n, num_classes)`, or values `(n, 1)`.
+
+    Raises:
+        ExportError: If it fails or disagrees, in any of the ways that clients call it, or TF Serving lacks an op.
+    """
+    request = {
+        "input": input_name(parts),
+        "inputs": [base64.b64encode(each).decode() for each in raw],
+        "by_example": "classify" if parts.class_names else "regress",
+    }
+    answer = folder.with_name(f"{folder.name}.npz")
+    command = [sys.executable, "-P", str(_FRESH), str(folder), str(answer)]
+    try:
+        run = subprocess.run(command, input=json.dumps(request), text=True, capture_output=True, check=False)
+        if run.returncode:
+            why = run.stderr.strip().splitlines()[-1:] or ["no message"]
+            raise ExportError(f"A fresh process cannot use the exported model: {why[0]} Nothing was published.")
+        with np.load(answer) as found:
+            _check_all(parts, raw, expected, dict(found))
+    finally:
+        answer.unlink(missing_ok=True)
+
+
+def _check_all(parts: ModelParts, raw: list[bytes], expected: np.ndarray, found: dict[str, np.ndarray]) -> None:
+    if missing := missing_ops(set(found["ops"].tolist())):
+        raise ExportError(
+            f"TensorFlow Serving {NEWEST} has no op {', '.join(missing)}, which the model needs. Nothing was published."
+        )
+    for way in ("batch", "single", "examples"):
+        outputs = {name.removeprefix(f"{way}/"): value for name, value in found.items() if name.startswith(f"{way}/")}
+        count = len(next(iter(outputs.values())))
+        _compare(parts, raw[:count], expected[:count], _values(parts, outputs, expected[:count]), way)
+    for name, value in found.items():
+        if name.startswith("empty/") and len(value):
+            raise ExportError(f"A batch of no input gives {len(value)} of {name[6:]!r}. Nothing was published.")
+
+
+def _values(parts: ModelParts, outputs: dict[str, np.ndarray], expected: np.ndarray) -> np.ndarray:
+    """Outputs of a signature in the order of the classes."""
+    if not parts.class_names:
+        return next(iter(outputs.values()))[:, np.newaxis]
+    place = {name.encode(): i for i, name in enumerate(parts.class_names)}
+    ranked = outputs["labels"] if "labels" in outputs else outputs["classes"]
+    values = np.zeros_like(expected)
+    for row, (labels, scores) in enumerate(zip(ranked, outputs["scores"], strict=True)):
+        values[row, [place[label] for label in labels]] = scores
+    return values
+
+
+def _compare(parts: ModelParts, raw: list[bytes], expected: np.ndarray, values: np.ndarray, way: str) -> None:
+    difference = np.abs(values - expected).max(axis=1)
+    worst = int(difference.argmax())
+    if not difference[worst] <= _TOLERANCE * max(1.0, float(np.abs(expected[worst]).max())):
+        how = {"batch": "", "single": " alone", "examples": " in a tf.Example"}[way]
+        raise ExportError(
+            f"The exported model gives {values[worst].tolist()} for the input {raw[worst][:60]!r}{how}, where the "
+            f"model in memory gives {expected[worst].tolist()}. Nothing was published."
+        )

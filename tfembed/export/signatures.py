@@ -1,0 +1,74 @@
+"""The signatures of an exported model: raw text or image bytes in; labels, values or embeddings out."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfembed.export.raw_inputs import input_name
+from tfembed.predict import ModelParts
+from tfembed.saved_model.graph import tf_variable
+from tfembed.saved_model.layer import HubLayer
+
+REJECTED = "__none__"  # the label of what is none of the classes
+
+
+def signatures(parts: ModelParts, reject_below: float | None) -> dict[str, Any]:
+    """The signatures, as concrete functions by their names; see `export`.
+
+    Args:
+        parts: Of the model.
+        reject_below: The score that the best class must have; None to take every one.
+    """
+    name = input_name(parts)
+    raw_spec = [tf.TensorSpec([None], tf.string, name=name)]
+    example_spec = [tf.TensorSpec([None], tf.string, name="inputs")]
+
+    def of_examples(serialized: Any) -> dict[str, Any]:
+        parsed = tf.io.parse_example(serialized, {name: tf.io.FixedLenFeature([], tf.string)})
+        outputs = _outputs(parts, parsed[name])
+        if not parts.class_names:
+            return {"outputs": outputs[:, 0]}
+        labels, scores = _ranked(parts, outputs)
+        return {"classes": labels, "scores": scores}
+
+    functions = {
+        "serving_default": (lambda raw: _serve(parts, raw, reject_below), raw_spec),
+        "embed": (lambda raw: {"embedding": parts.encoder(raw, training=False)}, raw_spec),
+        "classify" if parts.class_names else "regress": (of_examples, example_spec),
+    }
+    return {
+        each: tf.function(function, input_signature=spec, autograph=False).get_concrete_function()
+        for each, (function, spec) in functions.items()
+    }
+
+
+def _serve(parts: ModelParts, raw: Any, reject_below: float | None) -> dict[str, Any]:
+    outputs = _outputs(parts, raw)
+    if not parts.class_names:
+        return {"value": outputs[:, 0]}
+    labels, scores = _ranked(parts, outputs)
+    label = labels[:, 0]
+    if reject_below is not None:
+        label = tf.where(scores[:, 0] < reject_below, REJECTED, label)
+    return {"label": label, "score": scores[:, 0], "labels": labels, "scores": scores}
+
+
+def _outputs(parts: ModelParts, raw: Any) -> Any:
+    return parts.last(parts.head(parts.encoder(raw, training=False), training=False))
+
+
+def _ranked(parts: ModelParts, outputs: Any) -> tuple[Any, Any]:
+    """Labels and scores `(n, num_classes)`, best first."""
+    order = tf.argsort(outputs, axis=1, direction="DESCENDING", stable=True)
+    return tf.gather(tf.constant(parts.class_names), order), tf.gather(outputs, order, batch_dims=1)
+
+
+def tracked(model: keras.Model, parts: ModelParts) -> tf.Module:
+    """What the signatures use. Keras's own archive would hold every variable twice, as Keras's and as TensorFlow's."""
+    root, layers = tf.Module(), list(parts.encoder._flatten_layers())
+    root.used_variables = [tf_variable(variable) for variable in model.variables]
+    root.used_modules = [layer.resolved_object for layer in layers if isinstance(layer, HubLayer)]
+    if not isinstance(parts.encoder.preprocessing, HubLayer):
+        root.preprocessing = parts.encoder.preprocessing
+    return root

@@ -1,0 +1,124 @@
+"""Versions of a model in its base path: published by renaming, withdrawn by renaming."""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfembed.export.contents import RECORD
+
+_WITHDRAWN = re.compile(r"\.withdrawn-(\d+)")
+CONFIG = "models.config"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A version of a model.
+
+    Attributes:
+        number: Its own.
+        folder: Where it lies.
+        num_bytes: Of all its files.
+        withdrawn: Whether `rollback` took it away from TF Serving.
+        record: What `tfembed.json` says of it; empty for one that tfembed did not write.
+    """
+
+    number: int
+    folder: Path
+    num_bytes: int
+    withdrawn: bool
+    record: dict[str, Any]
+
+
+def publish(folder: Path, base: Path) -> Path:
+    """Rename a folder to the next version: one above the highest there is or was."""
+    while True:
+        target = base / str(max(_numbers(base), default=0) + 1)
+        try:
+            os.rename(folder, target)
+            return target
+        except OSError:
+            if not target.exists():  # else another process took the number
+                raise
+
+
+def versions(base_path: str | os.PathLike[str]) -> list[Version]:
+    """The versions in a base path, withdrawn ones too, the highest first.
+
+    Raises:
+        ValueError: If there is no such folder, or no version in it.
+
+    Example:
+        >>> import tempfile, tfembed as te
+        >>> base = tempfile.mkdtemp()
+        >>> _ = te.export(te.build_image_classifier(te.load_encoder("glyphs"), ["a", "b"]), base)
+        >>> [(version.number, version.record["encoder"]) for version in versions(base)]
+        [(1, 'glyphs')]
+    """
+    base = Path(base_path)
+    found = _numbers(base) if base.is_dir() else {}
+    if not found:
+        raise ValueError(f"{base} has no versions: expected folders named 1, 2, ... as `tfembed export` writes them.")
+    return [_read(number, found[number]) for number in sorted(found, reverse=True)]
+
+
+def rollback(base_path: str | os.PathLike[str]) -> Version:
+    """Withdraw the highest version, so that TF Serving goes back to the one below it, which is returned.
+
+    The files stay, under a name that TF Serving does not look at; rename the folder to its number to take it back.
+
+    Raises:
+        ValueError: If there is no version below the highest.
+    """
+    served = [version for version in versions(base_path) if not version.withdrawn]
+    if len(served) < 2:
+        raise ValueError(
+            f"{base_path} has {len(served)} version to serve: expected two or more, one to withdraw and one below it."
+        )
+    os.rename(served[0].folder, Path(base_path) / f".withdrawn-{served[0].number}")
+    return served[1]
+
+
+def write_models_config(folder: Path) -> Path | None:
+    """Write the `models.config` that TF Serving takes (`--model_config_file`), where a folder has several models.
+
+    Args:
+        folder: Whose folders are base paths.
+
+    Returns:
+        The file; None where there are fewer than two models.
+    """
+    bases = sorted(base for base in folder.iterdir() if base.is_dir() and any(map(str.isdecimal, os.listdir(base))))
+    if len(bases) < 2:
+        return None
+    entries = [
+        f"  config {{\n    name: {json.dumps(base.name)}\n    base_path: {json.dumps(str(base.resolve()))}\n"
+        '    model_platform: "tensorflow"\n  }\n'
+        for base in bases
+    ]
+    aside = folder / f".{CONFIG}-{os.getpid()}"
+    aside.write_text(f"model_config_list {{\n{''.join(entries)}}}\n", encoding="utf-8")
+    return aside.rename(folder / CONFIG)
+
+
+def _numbers(base: Path) -> dict[int, Path]:
+    """From the number of each version, also of withdrawn ones, to its folder."""
+    found = {}
+    for path in base.iterdir():
+        withdrawn = _WITHDRAWN.fullmatch(path.name)
+        if path.is_dir() and (withdrawn or path.name.isdecimal()):
+            found[int(withdrawn[1] if withdrawn else path.name)] = path
+    return found
+
+
+def _read(number: int, folder: Path) -> Version:
+    file = folder / "assets.extra" / RECORD
+    return Version(
+        number=number,
+        folder=folder,
+        num_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        withdrawn=folder.name.startswith("."),
+        record=json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {},
+    )
