@@ -13,7 +13,7 @@ import tfembed as te
 def write_exports(folder: Path) -> Path:
     """Base paths `texts` (greeting or refund) and `digits` (0 or 1, dark or light), without the fresh process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importlib.import_module("tfembed.export"), "_check", lambda *_: None)
+        patch.setattr(importlib.import_module("tfembed.export.exporting"), "check", lambda *_: None)
         encoder = te.load_encoder(write_text_module(folder / "module"))
         model = te.build_text_classifier(encoder, list(TEXTS))
         texts = [text for each in TEXTS.values() for text in each]

@@ -51,6 +51,7 @@ def run_server(settings: Settings, say: Callable[[str], None] = lambda line: Non
         OSError: If a file cannot be read or a port is taken.
     """
     configs, batching, http = settings.configs(), settings.batching(), settings.http()
+    channel_arguments = settings.channel_arguments()
     metrics = Metrics()
     with ExitStack() as stack:
         rest_socket = stack.enter_context(_listen(settings.host, settings.rest_api_port))
@@ -121,7 +122,7 @@ def _grpc_options(settings: Settings) -> GrpcOptions:
         max_pending_requests=settings.limits.max_pending_requests,
         max_request_bytes=settings.limits.max_request_bytes,
         credentials=None if settings.tls is None else settings.tls.grpc_credentials(),
-        channel_arguments=settings.channel_arguments(),
+        channel_arguments=channel_arguments,
     )
 
 
