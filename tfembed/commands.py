@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 import tfembed as te
+from tfembed.builders import build_model
 from tfembed.encoders.inspection import inspect_cuts
 from tfembed.progress import waiting
 from tfembed.runs import check_free
@@ -55,18 +56,9 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
     with waiting(f"Loading {handle}"):
         loading = {name: options[name] for name in ("preprocessing", "pooling", "compute")}
         encoder = te.load_encoder(handle, **loading)
-        model = build(encoder, dataset, head)
+        model = build_model(encoder, dataset, head)
     result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"])
     return model, result, {"data": dataset.source, "encoder": handle, "class_names": list(dataset.class_names)}
-
-
-def build(encoder: te.Encoder, data: te.Dataset, head: te.Head) -> keras.Model:
-    """Build the model that a data set asks for."""
-    if data.task == "regression":
-        regressor = te.build_text_regressor if data.kind == "text" else te.build_image_regressor
-        return regressor(encoder, head=head)
-    classifier = te.build_text_classifier if data.kind == "text" else te.build_image_classifier
-    return classifier(encoder, data.class_names, head=head, multi_label=data.task == "multi_label")
 
 
 def parse_strategy(text: str) -> te.Strategy:
