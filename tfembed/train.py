@@ -81,11 +81,14 @@ def train(  # noqa: PLR0913 - all but three have defaults
     rebuild_head(parts.head, parts.encoder.join(strategy.phases[0].depths))
     if parts.encoder.spec.kind == "text":
         fit_sequence_length(parts.encoder, data.train.examples)
+    parts.encoder.note_training(0)
     cache = cache or FeatureCache()
-    phases = []
+    phases: list[PhaseResult] = []
     for i, phase in enumerate(strategy.phases):
         _seed(parts, seed + i)
         phases.append(run(parts, data, phase, seed=seed + i, balanced=balanced, cache=cache))
+        lowest = min(phase.num_frozen for phase in phases)
+        parts.encoder.note_training(lowest, data.train.examples, data.validation.examples)
     parts.encoder.trained_with = strategy.to_json()
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     return Result(
