@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ from tfembed.search import files, workshop
 _KILLS = 10
 
 
-def test_killed_again_and_again_it_ends_with_the_same_leaderboard(tmp_path: Path) -> None:
+def test_killed_again_and_again_it_ends_with_the_same_leaderboard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A process killed at ten random points or more leaves nothing that the next one cannot go on from."""
     whole, cache = tmp_path / "whole", tmp_path / "cache"
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # the forkserver of Python 3.11 looks nowhere else
     # Processes that imported TensorFlow, and did nothing with it yet, are forked: each begins at once.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["killed"])
