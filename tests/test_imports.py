@@ -18,7 +18,9 @@ SOURCES = {".".join(("tfembed", *p.relative_to(PACKAGE).with_suffix("").parts)):
 LEVELS = (
     ("__main__",),
     ("cli",),
-    ("commands", "cache_commands", "serve_commands", "export_commands", "demo", "runs", "export"),
+    ("commands", "cache_commands", "serve_commands", "export_commands", "demo"),
+    ("search",),
+    ("runs", "export"),
     ("train",),
     ("running", "batches", "supervised_contrastive", "optimizers"),
     ("calibration",),
@@ -32,7 +34,7 @@ LEVELS = (
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 FENCES = {
     "tensorflow_hub": {"tfembed.saved_model.handles"},
-    "keras_tuner": {"tfembed.search"},
+    "keras_tuner": {"tfembed.search.tuner"},
     "pymilvus": {"tfembed.index"},
     "apache_beam": {"tfembed.bulk"},
     "uvicorn": {"tfembed.serving.server", "tfembed.serving.limits"},

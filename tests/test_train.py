@@ -102,6 +102,20 @@ def test_the_cache_changes_nothing(unfreeze):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+def test_measuring_from_the_cache_changes_nothing():
+    """After phases of different depths, examples trained on are measured from the lowest cut, to the same result."""
+    model, dataset = model_of(), data(0.3)
+    strategy = te.Strategy(name="two", phases=(phase(2), phase(1), *te.linear_probe().phases))
+    cache = te.FeatureCache.in_memory()
+    found = te.train(model, dataset, strategy, cache=cache).metrics["validation"]
+    expected = te.evaluate(model, dataset.validation)
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+    assert found["accuracy"] == expected["accuracy"]
+    encoder = parts_of(model).encoder
+    assert encoder.frozen_while_trained_on(dataset.validation.examples) == 1
+    assert encoder.frozen_while_trained_on(dataset.validation.examples.copy()) == 0
+
+
 def test_the_same_seed_gives_the_same_result():
     """Order, dropout and folds are settled by the seed: metrics, history and weights are equal; another's are not."""
     strategy, dataset = te.Strategy(name="two", phases=(*te.linear_probe().phases, phase(2))), data(0, 0.2, 40)

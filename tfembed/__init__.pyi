@@ -30,6 +30,10 @@ from .runs import load_run as load_run
 from .runs import save_run as save_run
 from .saved_model.graph import CutError as CutError
 from .saved_model.layer import HubLayer as HubLayer
+from .search import SearchSpace as SearchSpace
+from .search import Study as Study
+from .search import load_study as load_study
+from .search import search as search
 from .serving.client import Client as Client
 from .serving.client_options import ClientOptions as ClientOptions
 from .strategies import Strategy as Strategy

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from tfembed.data import Dataset
 from tfembed.encoders.encoder import Encoder
 from tfembed.heads import Head, build_head, linear_head
 
@@ -116,6 +117,24 @@ def build_image_regressor(encoder: Encoder, *, head: Head | None = None, inputs:
         (None, 1)
     """
     return _build(encoder, "image", head, keras.layers.Identity(name="values"), inputs)
+
+
+def build_model(encoder: Encoder, data: Dataset, head: Head | None = None) -> keras.Model:
+    """Build the model that a data set asks for: a classifier or a regressor, of texts or of images.
+
+    Raises:
+        ValueError: If the encoder is not of what the data are.
+
+    Example:
+        >>> import tfembed as te
+        >>> data = te.load_text(te.resource_path("reviews"), label="sentiment")
+        >>> build_model(te.load_encoder("minilm"), data).output.shape
+        (None, 2)
+    """
+    if data.task == "regression":
+        return (build_text_regressor if data.kind == "text" else build_image_regressor)(encoder, head=head)
+    classifier = build_text_classifier if data.kind == "text" else build_image_classifier
+    return classifier(encoder, data.class_names, head=head, multi_label=data.task == "multi_label")
 
 
 def _build(encoder: Encoder, kind: str, head: Head | None, last: keras.layers.Layer, inputs: str = "arrays") -> Any:

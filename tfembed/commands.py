@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
 
 import tfembed as te
+from tfembed.builders import build_model
 from tfembed.encoders.inspection import inspect_cuts
 from tfembed.progress import waiting
 from tfembed.runs import check_free
@@ -55,18 +57,31 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
     with waiting(f"Loading {handle}"):
         loading = {name: options[name] for name in ("preprocessing", "pooling", "compute")}
         encoder = te.load_encoder(handle, **loading)
-        model = build(encoder, dataset, head)
+        model = build_model(encoder, dataset, head)
     result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"])
     return model, result, {"data": dataset.source, "encoder": handle, "class_names": list(dataset.class_names)}
 
 
-def build(encoder: te.Encoder, data: te.Dataset, head: te.Head) -> keras.Model:
-    """Build the model that a data set asks for."""
-    if data.task == "regression":
-        regressor = te.build_text_regressor if data.kind == "text" else te.build_image_regressor
-        return regressor(encoder, head=head)
-    classifier = te.build_text_classifier if data.kind == "text" else te.build_image_classifier
-    return classifier(encoder, data.class_names, head=head, multi_label=data.task == "multi_label")
+def search_on(data: str, out: Path, options: dict[str, Any]) -> te.Study:
+    """Load data and encoders, and search; see `tfembed.search`.
+
+    Args:
+        data: A file, a folder, or the name of a sample.
+        out: The study's folder.
+        options: The options of `tfembed search`, by name.
+
+    Raises:
+        ValueError: If anything of that is wrong, saying what.
+    """
+    dataset = _load(data, options)
+    if options["few_shot"]:
+        dataset = dataset.few_shot(options["few_shot"], options["seed"])
+    handles = options["handles"] or ("minilm" if dataset.kind == "text" else "glyphs",)
+    loading = {name: options[name] for name in ("preprocessing", "pooling", "compute")}
+    encoders = {handle: partial(te.load_encoder, handle, **loading) for handle in handles}
+    passed = ("max_trials", "max_minutes", "oracle", "objective", "folds", "repeats", "seed", "balanced", "workers")
+    chosen = {name: options[name] for name in (*passed, "early_stopping")}
+    return te.search(encoders, dataset, directory=out, **chosen)
 
 
 def parse_strategy(text: str) -> te.Strategy:

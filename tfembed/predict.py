@@ -132,11 +132,29 @@ def evaluate(model: keras.Model, split: Split, *, cache: FeatureCache | None = N
         >>> evaluate(model, split)["accuracy"]
         0.5
     """
-    from sklearn import metrics
-
     if not len(split):
         raise ValueError("The split is empty: there is nothing to measure. Make the data set with a share for it.")
-    task, predicted = parts_of(model).task, predict(model, split.examples, cache=cache).probabilities
+    return measure(parts_of(model).task, split, predict(model, split.examples, cache=cache).probabilities)
+
+
+def measure(task: str, split: Split, predicted: np.ndarray) -> dict[str, float]:
+    """Measure what was predicted of one part of a data set.
+
+    Args:
+        task: As in `Dataset.task`.
+        split: Examples with labels.
+        predicted: As in `Predictions.probabilities`.
+
+    Returns:
+        See `evaluate`.
+
+    Example:
+        >>> split = Split(examples=np.array(["a", "b"], object), labels=np.array([0, 1]))
+        >>> measure("classification", split, np.array([[0.9, 0.1], [0.6, 0.4]]))["accuracy"]
+        0.5
+    """
+    from sklearn import metrics
+
     if task == "regression":
         values = predicted[:, 0]
         return {

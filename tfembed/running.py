@@ -54,10 +54,26 @@ class PhaseResult:
     kept: bool
 
 
-def run_phase(
-    parts: ModelParts, data: Dataset, phase: Phase, *, seed: int, balanced: bool, cache: FeatureCache
+def run_phase(  # noqa: PLR0913 - what the result depends on, and who watches
+    parts: ModelParts,
+    data: Dataset,
+    phase: Phase,
+    *,
+    seed: int,
+    balanced: bool,
+    cache: FeatureCache,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
 ) -> PhaseResult:
     """Set the flags, then solve the head, or compile and fit it with what is unfrozen of the encoder.
+
+    Args:
+        parts: Of a model; they are changed.
+        data: Its training part is trained on; its validation part settles which epoch, and whether any, is kept.
+        phase: What to do.
+        seed: Of the order of examples, of dropout, and of the folds.
+        balanced: Whether every class counts the same.
+        cache: Of features.
+        on_epoch: Called with loss and metrics after each epoch; what it raises ends the phase, in the middle of it.
 
     Raises:
         ValueError: If the phase unfreezes what the encoder does not have.
@@ -74,7 +90,7 @@ def run_phase(
         trained += head.trainable_variables if phase.objective == "labels" else []
         with _undone_if_worse(work, model) as verdict:
             solved = phase.solve and cut == len(encoder.blocks) and is_linear(head)
-            history = _solve(work) if solved else _fit(work, model)
+            history = _solve(work) if solved else _fit(work, model, on_epoch)
     return PhaseResult(
         name=phase.name,
         num_frozen=cut,
@@ -165,7 +181,9 @@ def _solve(work: _Work) -> dict[str, list[float]]:
     return {} if solved.loss is None else {"cross_validation_loss": [solved.loss]}
 
 
-def _fit(work: _Work, model: keras.Model) -> dict[str, list[float]]:
+def _fit(
+    work: _Work, model: keras.Model, on_epoch: Callable[[dict[str, float]], None] | None
+) -> dict[str, list[float]]:
     phase, data, rows = work.phase, work.data, work.rows()
     epochs = 1 if isinstance(rows, Drawn) else phase.epochs
     head_only = work.cut == len(work.parts.encoder.blocks)
@@ -189,6 +207,8 @@ def _fit(work: _Work, model: keras.Model) -> dict[str, list[float]]:
         if validation is not None:  # without a validation part there is nothing to choose an epoch by: all are run
             stop = keras.callbacks.EarlyStopping("val_loss", patience=phase.patience, restore_best_weights=True)
             callbacks.append(stop)
+        if on_epoch is not None:
+            callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: on_epoch(dict(logs))))
         return model.fit(
             given,
             validation_data=validation,

@@ -12,6 +12,7 @@ import keras
 from tfembed.train import Result
 
 _MODEL, _RECORD = "model.keras", "run.json"
+BEST = "best"  # the run of a study's winner
 
 
 def save_run(folder: str | os.PathLike[str], model: keras.Model, result: Result, record: dict[str, Any]) -> Path:
@@ -54,12 +55,14 @@ def check_free(folder: Path) -> None:
 
 
 def load_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any]]:
-    """Read a run that `save_run` wrote: the model, and the record with the result in it.
+    """Read a run that `save_run` wrote: the model, and the record with the result in it. Of a study, its winner's.
 
     Raises:
-        ValueError: If the folder is no run.
+        ValueError: If the folder is neither.
     """
     path = Path(folder)
+    if (path / BEST).is_dir() and not (path / _MODEL).exists():
+        path = path / BEST
     if not (path / _MODEL).is_file() or not (path / _RECORD).is_file():
         raise ValueError(
             f"{path} is no run: expected {_MODEL} and {_RECORD} in it, as `tfembed train --out` writes them."

@@ -1,6 +1,7 @@
 """Train: carry out a strategy, phase by phase."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,7 +42,7 @@ class Result:
         return asdict(self)
 
 
-def train(
+def train(  # noqa: PLR0913 - all but three have defaults
     model: keras.Model,
     data: Dataset,
     strategy: Strategy,
@@ -49,10 +50,12 @@ def train(
     seed: int = 0,
     balanced: bool = False,
     cache: FeatureCache | None = None,
+    run: Callable[..., PhaseResult] = run_phase,
 ) -> Result:
     """Train a model phase by phase. What is frozen is computed once.
 
-    Sets the seeds of Python, NumPy and TensorFlow. Afterwards what the last phase unfroze is still unfrozen.
+    Sets the seeds of Python, NumPy and TensorFlow before each phase, so that a phase is settled by its seed and by the
+    weights that it begins with. Afterwards what the last phase unfroze is still unfrozen.
 
     Args:
         model: From one of the builders; it is changed.
@@ -62,6 +65,7 @@ def train(
         seed: The same seed gives the same result on the same machine.
         balanced: Whether every class counts the same, however many examples it has.
         cache: Features that are known already, for several runs on the same data.
+        run: Runs a phase as `run_phase` does, whose arguments it is given; it may know the result already.
 
     Raises:
         ValueError: If data, model and strategy do not fit, or a phase unfreezes what the encoder does not have.
@@ -77,15 +81,17 @@ def train(
     _check(parts, data, strategy)
     if parts.temperature is not None:
         parts.last.temperature.assign(1.0)
-    _seed(parts, seed)
     rebuild_head(parts.head, parts.encoder.join(strategy.phases[0].depths))
     if parts.encoder.spec.kind == "text":
         fit_sequence_length(parts.encoder, data.train.examples)
+    parts.encoder.note_training(0)
     cache = cache or FeatureCache()
-    phases = tuple(
-        run_phase(parts, data, phase, seed=seed + i, balanced=balanced, cache=cache)
-        for i, phase in enumerate(strategy.phases)
-    )
+    phases: list[PhaseResult] = []
+    for i, phase in enumerate(strategy.phases):
+        _seed(parts, seed + i)
+        phases.append(run(parts, data, phase, seed=seed + i, balanced=balanced, cache=cache))
+        lowest = min(phase.num_frozen for phase in phases)
+        parts.encoder.note_training(lowest, data.train.examples, data.validation.examples)
     parts.encoder.trained_with = strategy.to_json()
     if len(data.validation) and data.task != "regression":
         calibrate(model, data.validation, cache=cache)
@@ -96,7 +102,7 @@ def train(
         trained_parameters=max(phase.trained_parameters for phase in phases),
         seed=seed,
         strategy=strategy,
-        phases=phases,
+        phases=tuple(phases),
     )
 
 

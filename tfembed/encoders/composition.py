@@ -39,6 +39,16 @@ def consists_of(layer: keras.layers.Layer | None, *, with_weights: bool) -> Any:
         return [_own_name(layer), weights]
 
 
+def settings_of(layer: keras.layers.Layer) -> Any:
+    """What a layer is told, as JSON values, without its name."""
+    if isinstance(layer, HubLayer):
+        return layer.fingerprint or _own_name(layer)
+    try:
+        return [type(layer).__name__, _without_names(_lasting(layer.get_config()))]
+    except (NotImplementedError, TypeError, ValueError):
+        return _own_name(layer)
+
+
 def _lasting(config: Any) -> Any:
     """A config without what changes when nothing else does, as JSON values."""
     if isinstance(config, dict):

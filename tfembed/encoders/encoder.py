@@ -67,6 +67,7 @@ class Encoder(keras.layers.Layer):
         self._graphs = FrozenGraphs()
         self._tokenizer = SimpleNamespace(traced=None, traced_from=None)
         self._compute: str | None = None
+        self._training = SimpleNamespace(frozen=0, examples=())
         self.built = True
 
     def __dir__(self) -> list[str]:
@@ -149,6 +150,17 @@ class Encoder(keras.layers.Layer):
             self.spec, self._dim = replace(self.spec, depths=tuple(sorted(depths))), None
             self._graphs = FrozenGraphs()
         return self.dim
+
+    def note_training(self, num_frozen: int, *examples: Any) -> None:
+        """Note on which examples, and with how many blocks frozen in all phases so far, the encoder is trained.
+
+        Their embeddings are then made of the features at that cut, which are there already.
+        """
+        self._training.frozen, self._training.examples = num_frozen, examples
+
+    def frozen_while_trained_on(self, examples: Any) -> int:
+        """How many blocks were frozen in all phases of training on these very examples; 0 for others."""
+        return self._training.frozen if any(examples is each for each in self._training.examples) else 0
 
     def prepare(self, examples: Any) -> dict[str, Any]:
         """What the body takes, made of a batch of raw examples: tokens without needless padding, or pixels."""

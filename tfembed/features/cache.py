@@ -11,7 +11,7 @@ import numpy as np
 from tfembed.encoders.encoder import Encoder
 from tfembed.features.arrays import FolderError, Workplace
 from tfembed.features.columns import Source
-from tfembed.features.encoding import encode
+from tfembed.features.encoding import encode, encode_behind
 from tfembed.features.key import feature_key
 from tfembed.features.store import FeatureStore, default_folder
 
@@ -69,12 +69,15 @@ class FeatureCache:
         return found
 
     def _find_or_compute(self, key: str, encoder: Encoder, examples: np.ndarray, cut: int) -> Source:
-        store = self._store
-        if store is None or not len(examples):
-            return encode(encoder, examples, cut)
+        store, start = self._store, encoder.frozen_while_trained_on(examples)
 
-        def compute(workplace: Workplace) -> Source:
+        def compute(workplace: Workplace | None = None) -> Source:
+            if 0 < start < cut == len(encoder.blocks) and encoder.compute == "float32":
+                return encode_behind(encoder, self.get(encoder, examples, start), start, workplace)
             return encode(encoder, examples, cut, workplace)
+
+        if store is None or not len(examples):
+            return compute()
 
         try:
             if cut == 0:
@@ -87,4 +90,4 @@ class FeatureCache:
                 "a folder that can be written.",
                 stacklevel=3,
             )
-            return encode(encoder, examples, cut)
+            return compute()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.encoder import INPUTS, Encoder
 from tfembed.encoders.preprocessing import mask_name
 from tfembed.features.arrays import Array, DiskArray, Spool, Workplace
 from tfembed.features.columns import Column, Features, Source
@@ -84,6 +84,36 @@ def _in_turn(
                 yield done, results.result()
         for done, results in waiting:
             yield done, results.result()
+
+
+def encode_behind(encoder: Encoder, features: Source, start: int, workplace: Workplace | None = None) -> Source:
+    """Compute embeddings from what crosses a cut, in float32.
+
+    Args:
+        encoder: The encoder; its blocks behind the cut run in inference mode.
+        features: At the cut.
+        start: The cut.
+        workplace: See `encode`.
+
+    Example:
+        >>> from tfembed import load_encoder
+        >>> encoder, images = load_encoder("glyphs"), np.zeros([3, 8, 8], "uint8")
+        >>> behind = encode_behind(encoder, encode(encoder, images, 2), 2)
+        >>> behind.batch(np.array([0, 2]))["inputs"].shape == (2, encoder.dim)
+        True
+    """
+    lengths = features.lengths
+    order = np.argsort(lengths, kind="stable")
+    embed = tf.function(
+        lambda given: encoder.run(given, start, len(encoder.blocks)), autograph=False, reduce_retracing=True
+    )
+    writer = _Writer(lengths, workplace or Workplace(), frozenset())
+    with progress("Encoding", len(order)) as advance:
+        for rows in batches(lengths, order):
+            given = {name: tf.constant(value) for name, value in features.batch(rows).items()}
+            writer.write(rows, {INPUTS: np.asarray(embed(given))})
+            advance(len(rows))
+    return writer.features()
 
 
 def _prepared(encoder: Encoder, examples: np.ndarray, workplace: Workplace) -> Source:

@@ -4,10 +4,11 @@ import hashlib
 import json
 from dataclasses import asdict
 
+import keras
 import numpy as np
 
 from tfembed.data import fingerprint
-from tfembed.encoders.composition import consists_of, hash_array
+from tfembed.encoders.composition import consists_of, hash_array, settings_of
 from tfembed.encoders.encoder import Encoder
 
 # Goes up with every change of what features are or how they lie on disk.
@@ -47,5 +48,31 @@ def feature_key(encoder: Encoder, examples: np.ndarray, cut: int) -> str:
         "cut": cut,
         "blocks": [[block.name, [hash_array(variable) for variable in block.variables]] for block in blocks],
         "examples": fingerprint(examples),
+    }
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=20).hexdigest()
+
+
+def encoder_key(encoder: Encoder) -> str:
+    """A name for an encoder as it is now: 40 hexadecimal digits, the same in every process.
+
+    It covers what `feature_key` covers of it, all weights included, and not the names that Keras numbers as layers are
+    made: the same encoder loaded twice has the same key.
+
+    Args:
+        encoder: The encoder as it is now.
+
+    Example:
+        >>> from tfembed import load_encoder
+        >>> encoder_key(load_encoder("glyphs")) == encoder_key(load_encoder("glyphs"))
+        True
+    """
+    body = encoder.body
+    parts = {
+        "spec": {name: value for name, value in asdict(encoder.spec).items() if name not in _PROSE},
+        "compute": encoder.compute,
+        "sequence_length": encoder.sequence_length,
+        "preprocessing": consists_of(encoder.preprocessing, with_weights=True),
+        "body": [settings_of(layer) for layer in body._flatten_layers() if not isinstance(layer, keras.Model)],
+        "blocks": [[hash_array(variable) for variable in block.variables] for block in encoder.blocks],
     }
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=20).hexdigest()

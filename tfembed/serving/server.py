@@ -51,7 +51,7 @@ def run_server(settings: Settings, say: Callable[[str], None] = lambda line: Non
         OSError: If a file cannot be read or a port is taken.
     """
     configs, batching, http = settings.configs(), settings.batching(), settings.http()
-    channel_arguments = settings.channel_arguments()
+    grpc_options = _grpc_options(settings)
     metrics = Metrics()
     with ExitStack() as stack:
         rest_socket = stack.enter_context(_listen(settings.host, settings.rest_api_port))
@@ -70,7 +70,7 @@ def run_server(settings: Settings, say: Callable[[str], None] = lambda line: Non
             stack.callback(batcher.close)
         runner = run_directly if batcher is None else batcher.run
         service = Service(store=store, runner=runner, metrics=metrics)
-        grpc_server = GrpcServer(service, _grpc_options(settings))
+        grpc_server = GrpcServer(service, grpc_options)
         stack.callback(grpc_server.stop, settings.limits.drain_seconds)
         stack.enter_context(_serve_http(settings, make_app(service, http), rest_socket))
         _watch(settings, store, say)
@@ -122,7 +122,7 @@ def _grpc_options(settings: Settings) -> GrpcOptions:
         max_pending_requests=settings.limits.max_pending_requests,
         max_request_bytes=settings.limits.max_request_bytes,
         credentials=None if settings.tls is None else settings.tls.grpc_credentials(),
-        channel_arguments=channel_arguments,
+        channel_arguments=settings.channel_arguments(),
     )
 
 

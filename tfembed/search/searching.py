@@ -1,0 +1,235 @@
+"""Search: find out which encoder, strategy and head serve some data best."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from tfembed.data import Dataset
+from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.loading import load_encoder
+from tfembed.features import FeatureCache
+from tfembed.features.key import encoder_key
+from tfembed.search.display import SearchDisplay
+from tfembed.search.encoders import Encoders
+from tfembed.search.files import sweep
+from tfembed.search.folds import content_key
+from tfembed.search.job import Job, open_workshop, share_trials
+from tfembed.search.plan import Plan, begin, versions
+from tfembed.search.records import Records
+from tfembed.search.runner import Runner, run_all, run_trials
+from tfembed.search.space import SearchSpace, default_space
+from tfembed.search.study import Study, load_study
+from tfembed.search.tuner import describe, sketch
+from tfembed.search.winner import choose, crown
+
+
+def search(  # noqa: PLR0913 - all but three have defaults
+    encoder: Any,
+    data: Dataset,
+    *,
+    directory: str | os.PathLike[str],
+    space: SearchSpace | Callable[..., SearchSpace] = default_space,
+    max_trials: int = 12,
+    max_minutes: float | None = None,
+    oracle: str = "random",
+    objective: str | None = None,
+    folds: int | None = None,
+    repeats: int = 1,
+    seed: int = 0,
+    balanced: bool = False,
+    early_stopping: bool = True,
+    cache: FeatureCache | None = None,
+    workers: int = 1,
+) -> Study:
+    """Search for the best strategy, depth, rate and head, with keras-tuner.
+
+    Trials learn from the training part and are measured on the validation part, or on folds of both. The winner alone
+    is trained again on both, and measured on the test part. Baselines are always among the rows: the majority class, a
+    linear probe of each encoder, and, of the best encoder, full fine-tuning and the same architecture from scratch.
+
+    The folder keeps every phase and trial that was run. Where a search was interrupted, the same call goes on.
+
+    Args:
+        encoder: An encoder, or what `load_encoder` takes; several in a list, or by name in a dictionary, which may also
+            hold functions that give an encoder.
+        data: With a validation part, unless `folds` is given.
+        directory: The study's folder: a new one, or that of the same search.
+        space: What may be tried; a function makes it of the encoders by name, and the data.
+        max_trials: Without the baselines.
+        max_minutes: No trial is begun after it; baselines and the last training come on top.
+        oracle: `"random"`, `"bayesian"`, `"hyperband"` or `"grid"`.
+        objective: What trials are judged by; by default accuracy, for several labels `micro_f1`, for targets
+            `root_mean_squared_error`.
+        folds: Folds of training and validation part to measure on; 1 for the validation part; None for 5 folds where
+            there are fewer than 30 validation examples.
+        repeats: Seeds that each trial is run with, and the winner trained with.
+        seed: The first of them; also of the folds and the oracle.
+        balanced: Whether every class counts the same, however many examples it has.
+        early_stopping: Whether a trial that cannot win is stopped.
+        cache: Features that are known already.
+        workers: Processes that share the trials; each loads the encoders itself, so that none may be an object.
+
+    Raises:
+        ValueError: If something of that is wrong, the folder holds another study, or no trial ran to its end.
+        OSError: If the disk is full; the same call goes on once there is room.
+
+    Example:
+        >>> import tempfile, tfembed as te
+        >>> from sklearn.datasets import load_digits
+        >>> digits = load_digits()
+        >>> pixels = (digits.images * 15).astype("uint8")[:200]
+        >>> data = te.Dataset.from_arrays(pixels, digits.target[:200], validation=0.2)
+        >>> space = te.SearchSpace(
+        ...     encoders=("glyphs",),
+        ...     strategy=lambda hp: te.linear_probe(depths=(hp.Choice("depth", [3, 4]),)),
+        ...     epochs=1,
+        ... )
+        >>> study = te.search("glyphs", data, space=space, max_trials=1, directory=tempfile.mkdtemp())
+        >>> study.leaderboard[-1].name
+        'majority class'
+    """
+    plan = Plan(
+        task=data.task,
+        oracle=oracle,
+        objective=objective,
+        max_trials=max_trials,
+        max_minutes=max_minutes,
+        folds=folds,
+        repeats=repeats,
+        seed=seed,
+        balanced=balanced,
+        early_stopping=early_stopping,
+    )
+    loaders = _loaders(encoder, workers)
+    encoders = Encoders(loaders)
+    try:
+        return _search(encoders, data, plan, space, Path(directory), cache or FeatureCache(), workers)
+    finally:
+        encoders.restore()
+
+
+def _search(  # noqa: PLR0913 - the arguments of search, checked
+    encoders: Encoders,
+    data: Dataset,
+    plan: Plan,
+    space: SearchSpace | Callable[..., SearchSpace],
+    folder: Path,
+    cache: FeatureCache,
+    workers: int,
+) -> Study:
+    loaded = {name: encoders.fresh(name) for name in encoders.names}
+    chosen = _space(space, loaded, data)
+    sketched = sketch(chosen)
+    description = _describe(plan, sketched, loaded, data)
+    shop = open_workshop(encoders, data, plan, folder, cache)
+    begin(folder, description)
+    with _alone(folder), _without_repetition(), SearchDisplay(plan) as display:
+        sweep(folder)
+        display.say(describe(sketched))
+        runner = Runner(shop, plan, Records(folder / "trials"), display)
+        job = Job(encoders=encoders.load, data=data, plan=plan, space=chosen, folder=folder, workers=workers)
+        alone = partial(run_trials, runner, chosen, folder)
+        run_all(runner, chosen, alone if workers == 1 else partial(share_trials, job, runner.catch_up))
+        winner = choose(runner.done, plan)
+        display.say(f"winner: {winner.name}; trained again on all but the test part")
+        crown(shop, winner, data, folder)
+    return load_study(folder)
+
+
+def _loaders(given: Any, workers: int) -> dict[str, Callable[[], Encoder]]:
+    """How to get each encoder, by name."""
+    if workers < 1:
+        raise ValueError(f"workers={workers}: expected 1 or more.")
+    several = given if isinstance(given, list | tuple) else [given]
+    pairs = list(given.items()) if isinstance(given, Mapping) else [(_name(each), each) for each in several]
+    loaders: dict[str, Callable[[], Encoder]] = {}
+    for name, each in pairs:
+        if name in loaders:
+            raise ValueError(f"Encoder {name!r} is given twice: pass each once.")
+        if isinstance(each, Encoder) and workers > 1:
+            raise ValueError(f"workers={workers}: each loads encoder {name!r} itself. Pass its handle in its place.")
+        if isinstance(each, Encoder):
+            loaders[name] = partial(_itself, each)
+        else:
+            loaders[name] = each if callable(each) else partial(load_encoder, each)
+    return loaders
+
+
+def _name(encoder: Any) -> str:
+    return encoder.spec.name if isinstance(encoder, Encoder) else os.fspath(encoder)
+
+
+def _itself(encoder: Encoder) -> Encoder:
+    return encoder
+
+
+def _space(
+    given: SearchSpace | Callable[..., SearchSpace], loaded: Mapping[str, Encoder], data: Dataset
+) -> SearchSpace:
+    for name, encoder in loaded.items():
+        if encoder.spec.kind != data.kind:
+            raise ValueError(
+                f"Encoder {name!r} is of {encoder.spec.kind}s, the data are {data.kind}s: pass one of them."
+            )
+    space = given if isinstance(given, SearchSpace) else given(loaded, data)
+    if set(space.encoders) != set(loaded):
+        raise ValueError(
+            f"The search space has encoders {list(space.encoders)}, the search was given {list(loaded)}: pass the same."
+        )
+    return space
+
+
+def _describe(plan: Plan, sketched: dict[str, Any], loaded: Mapping[str, Encoder], data: Dataset) -> dict[str, Any]:
+    """All that the trials depend on, by topic, as JSON values."""
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    contents = {name: f"{len(split)} examples, {content_key(split)}" for name, split in parts.items()}
+    return {
+        "plan": asdict(plan),
+        "space": sketched,
+        "encoders": {name: encoder_key(encoder) for name, encoder in loaded.items()},
+        "data": {"task": data.task, "classes": list(data.class_names), **contents},
+        "source": data.source,
+        "versions": versions(),
+    }
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Be the only search in a folder; a process that is killed lets go of it."""
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise ValueError(f"Another process searches in {folder}: wait for it, or pass another folder.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _without_repetition() -> Iterator[None]:
+    """Say once what would be said again for each trial, and not that many models are traced: each has its own."""
+    said = set()
+
+    def is_wanted(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        is_new = message not in said and "triggered tf.function retracing" not in message
+        said.add(message)
+        return is_new
+
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "tfembed.features.lengths")]
+    for logger in loggers:
+        logger.addFilter(is_wanted)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_wanted)

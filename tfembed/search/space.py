@@ -1,0 +1,143 @@
+"""SearchSpace: what a search may try. A value, with good defaults per size of data."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tfembed.data import Dataset
+from tfembed.encoders.encoder import Encoder
+from tfembed.heads import Head, linear_head, mlp_head
+from tfembed.phases import Phase
+from tfembed.search.candidate import Candidate
+from tfembed.strategies import Strategy, biases, contrastive, full, gradual, linear_probe, lp_ft, norms, top_blocks
+
+# Up to so many training examples: epochs at most, kinds of strategies, those that cost little first.
+_SIZES: tuple[tuple[float, int, tuple[str, ...]], ...] = (
+    (2_000, 10, ("linear_probe", "lp_ft", "contrastive", "gradual", "biases", "norms")),
+    (20_000, 5, ("linear_probe", "lp_ft", "top_blocks", "biases", "norms")),
+    (float("inf"), 3, ("lp_ft", "top_blocks", "full")),
+)
+_RATES = (1e-5, 1e-3)
+_OF_ALL_BLOCKS: dict[str, Callable[..., Strategy]] = {"biases": biases, "norms": norms, "full": full}
+_DEEP = ("lp_ft", "top_blocks", "gradual", "contrastive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSpace:
+    """What a search may try.
+
+    Attributes:
+        encoders: Names of the encoders to choose from: what `search` was given, in its order.
+        strategy: From keras-tuner's `HyperParameters` to a strategy; it declares what it wants to have chosen.
+        head: Likewise to a head.
+        epochs: Of each phase at most, where Hyperband or a baseline needs to know.
+
+    Example:
+        >>> space = SearchSpace(
+        ...     encoders=("minilm",),
+        ...     strategy=lambda hp: lp_ft(hp.Int("blocks", 1, 3), learning_rate=hp.Choice("rate", [1e-4, 3e-4])),
+        ... )
+    """
+
+    encoders: tuple[str, ...]
+    strategy: Callable[[Any], Strategy]
+    head: Callable[[Any], Head] = lambda hp: linear_head()
+    epochs: int = 10
+
+    def __post_init__(self) -> None:
+        if not self.encoders or len(set(self.encoders)) < len(self.encoders):
+            raise ValueError(f"Encoders {list(self.encoders)}: expected one or more, each with a name of its own.")
+        if self.epochs < 1:
+            raise ValueError(f"A search space of {self.epochs} epochs: pass 1 or more.")
+
+    def candidate(self, hp: Any) -> Candidate:
+        """Ask the space for what keras-tuner's hyperparameters stand for; Hyperband's epochs are kept to."""
+        name = hp.Choice("encoder", list(self.encoders)) if len(self.encoders) > 1 else self.encoders[0]
+        strategy, head = self.strategy(hp), self.head(hp)
+        if not isinstance(strategy, Strategy) or not isinstance(head, Head):
+            raise ValueError(
+                f"The search space gave {type(strategy).__name__} and {type(head).__name__}: expected a Strategy, such "
+                "as te.lp_ft(2), and a Head, such as te.linear_head()."
+            )
+        if "tuner/epochs" in hp.values:
+            strategy = _limited(strategy, int(hp.values["tuner/epochs"]))
+        return Candidate(encoder=name, strategy=strategy, head=head)
+
+
+def default_space(encoders: Mapping[str, Encoder], data: Dataset) -> SearchSpace:
+    """A search space that suits the size of the training data.
+
+    Args:
+        encoders: By name; they are left frozen.
+        data: What is trained on.
+
+    Example:
+        >>> from tfembed import load_encoder
+        >>> data = Dataset.from_arrays(["yes", "yeah", "no", "nope"], ["y", "y", "n", "n"], validation=0, test=0)
+        >>> default_space({"minilm": load_encoder("minilm")}, data).epochs
+        10
+    """
+    epochs, wanted = next((epochs, kinds) for most, epochs, kinds in _SIZES if len(data.train) <= most)
+    kinds = [kind for kind in wanted if _is_possible(kind, encoders.values(), data)]
+    num_blocks = min(len(encoder.blocks) for encoder in encoders.values())
+    depths = [depth for depth in (1, 2, 4, 6, 12, 24) if depth < num_blocks] or [1]
+
+    def strategy(hp: Any) -> Strategy:
+        kind = hp.Choice("strategy", list(kinds))
+        with hp.conditional_scope("strategy", ["linear_probe"]):
+            joined = hp.Int("joined_depths", 1, max(1, min(3, num_blocks - 1)))
+        with hp.conditional_scope("strategy", [each for each in kinds if each in _DEEP]):
+            depth = hp.Choice("blocks", depths)
+        with hp.conditional_scope("strategy", [each for each in kinds if each != "linear_probe"]):
+            rate = hp.Float("learning_rate", *_RATES, sampling="log", default=1e-4)
+        if kind == "linear_probe":
+            return linear_probe(depths=tuple(range(max(1, num_blocks - joined), num_blocks)))
+        return _made(kind, depth, rate, epochs)
+
+    def head(hp: Any) -> Head:
+        kind = hp.Choice("head", ["linear", "mlp"])
+        with hp.conditional_scope("head", ["mlp"]):
+            units, dropout = hp.Choice("units", [128, 256]), hp.Choice("dropout", [0.1, 0.3, 0.5])
+        return linear_head() if kind == "linear" else mlp_head([units], dropout=dropout)
+
+    few = len(data.train) <= _SIZES[0][0]
+    return SearchSpace(
+        encoders=tuple(encoders),
+        strategy=strategy,
+        # Few examples are served best by a head that can be solved to its optimum.
+        head=(lambda hp: linear_head()) if few else head,
+        epochs=epochs,
+    )
+
+
+def _is_possible(kind: str, encoders: Iterable[Encoder], data: Dataset) -> bool:
+    """Whether a kind of strategy is one for the data, and for all encoders."""
+    if kind == "contrastive":
+        return data.task == "classification"
+    try:
+        for encoder in encoders if kind in ("biases", "norms") else ():
+            encoder.unfreeze(kind)
+            encoder.unfreeze(False)
+    except ValueError:  # it has none
+        return False
+    return True
+
+
+def _made(kind: str, depth: int, rate: float, epochs: int) -> Strategy:
+    """The strategy of a name."""
+    if kind == "contrastive":
+        return contrastive(depth, learning_rate=rate, steps=10 * epochs)
+    if kind == "gradual":
+        return gradual(depth, learning_rate=rate, epochs=max(1, epochs // depth))
+    if kind in _OF_ALL_BLOCKS:
+        return _OF_ALL_BLOCKS[kind](learning_rate=rate, epochs=epochs)
+    return (lp_ft if kind == "lp_ft" else top_blocks)(depth, learning_rate=rate, epochs=epochs)
+
+
+def _limited(strategy: Strategy, epochs: int) -> Strategy:
+    """A strategy whose phases have so many epochs at most; where the head is solved, epochs do not count."""
+
+    def limited(phase: Phase) -> Phase:
+        return phase if phase.solve else replace(phase, epochs=min(phase.epochs, epochs))
+
+    return replace(strategy, phases=tuple(map(limited, strategy.phases)))

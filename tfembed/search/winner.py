@@ -1,0 +1,111 @@
+"""The winner: trained again on all that is not test, and measured on the test part, which nothing else has touched."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from tfembed.data import Dataset
+from tfembed.predict import evaluate, predict
+from tfembed.runs import BEST, save_run
+from tfembed.search.candidate import candidate_from_dict
+from tfembed.search.files import read_json, write_json, write_whole
+from tfembed.search.folds import content_key, pooled
+from tfembed.search.leaderboard import ranking
+from tfembed.search.plan import Plan
+from tfembed.search.session import Session
+from tfembed.search.trial import Trial
+from tfembed.search.workshop import Workshop
+from tfembed.strategies import Strategy
+
+RESULT, TEST = "result.json", "test.safetensors"
+
+
+def choose(trials: Sequence[Trial], plan: Plan) -> Trial:
+    """The best of the trials and baselines that ran to their end and have a model.
+
+    Raises:
+        ValueError: If there is none; the message says why the first one failed.
+    """
+    eligible = [trial for trial in trials if trial.state == "completed" and trial.candidate is not None]
+    if not eligible:
+        reasons = [f"{trial.name}: {trial.reason}" for trial in trials if trial.reason]
+        raise ValueError(f"No trial ran to its end. {reasons[0] if reasons else ''}")
+    return min(eligible, key=lambda trial: ranking(trial, plan))
+
+
+def settle(strategy: Strategy, trial: Trial) -> Strategy:
+    """A strategy without choices: what was chosen on validation examples is fixed, since now they are trained on.
+
+    Phases train for as many epochs as their best ones had, in the mean over seeds and folds; phases that were undone,
+    more often than not, are left out.
+    """
+    settled = []
+    for i, phase in enumerate(strategy.phases):
+        runs = [execution["phases"][i] for execution in trial.executions]
+        losses = [run["history"]["val_loss"] for run in runs if run["history"].get("val_loss")]
+        if 2 * sum(run["kept"] for run in runs) < len(runs):
+            continue
+        epochs = round(float(np.mean([np.argmin(each) + 1 for each in losses]))) if losses else phase.epochs
+        settled.append(replace(phase, epochs=epochs))
+    return replace(strategy, phases=tuple(settled)) if settled else strategy
+
+
+def crown(shop: Workshop, trial: Trial, data: Dataset, folder: Path) -> dict[str, Any]:
+    """Train the winner on training and validation part with every seed, and measure it on the test part.
+
+    The model of the first seed is kept as a run in the folder `best`, what all came to in `result.json`, what the first
+    one says of the test part in `test.safetensors`.
+
+    Args:
+        shop: What trials share.
+        trial: The winner.
+        data: With its test part.
+        folder: Of the study.
+
+    Returns:
+        The result, as JSON values; one that is there already is not found anew.
+    """
+    candidate = candidate_from_dict(trial.candidate or {})
+    candidate = replace(candidate, strategy=settle(candidate.strategy, trial))
+    nothing = data.test.subset([])
+    everything = replace(data, train=pooled(data), validation=nothing, test=nothing)
+    key = f"{content_key(everything.train)}-{content_key(data.test)}"
+    identity = {"trial": trial.key, "candidate": candidate.to_dict(), "data": key, "seeds": list(shop.seeds)}
+    path, best = folder / RESULT, folder / BEST
+    if path.exists() and best.exists():
+        known: dict[str, Any] = read_json(path)
+        if all(known[name] == value for name, value in identity.items()):
+            return known
+    path.unlink(missing_ok=True)
+    shutil.rmtree(best, ignore_errors=True)
+    runs = []
+    for seed in shop.seeds:
+        session, model = Session(shop.checkpoints, key), shop.model(candidate, everything, seed)
+        result = shop.train(candidate, model, everything, session, seed)
+        if len(data.test):
+            test = evaluate(model, data.test, cache=shop.cache)
+            result = replace(result, metrics=result.metrics | {"test": test})
+        if seed == shop.seeds[0]:
+            if len(data.test):
+                outputs = predict(model, data.test.examples, cache=shop.cache).probabilities
+                write_whole(folder / TEST, save({"labels": data.test.labels, "outputs": outputs}))
+            record = {"data": data.source, "encoder": candidate.encoder, "class_names": list(data.class_names)}
+            save_run(best, model, result, record)
+        phases = [asdict(phase) for phase in result.phases]
+        runs.append({"seed": seed, "metrics": result.metrics, "seconds": result.seconds, "phases": phases})
+    found = identity | {"name": trial.name, "runs": runs} | _means(runs)
+    write_json(path, found)
+    return found
+
+
+def _means(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation of the test metrics over the seeds."""
+    tests = [run["metrics"].get("test", {}) for run in runs]
+    means = {name: float(np.mean([test[name] for test in tests])) for name in tests[0]}
+    spread = {name: float(np.std([test[name] for test in tests])) for name in tests[0]} if len(tests) > 1 else {}
+    return {"test": means, "spread": spread}
