@@ -18,16 +18,16 @@ SOURCES = {".".join(("tfembed", *p.relative_to(PACKAGE).with_suffix("").parts)):
 LEVELS = (
     ("__main__",),
     ("cli",),
-    ("commands", "cache_commands", "demo"),
-    ("search",),
-    ("runs", "export", "export_check"),
+    ("commands", "cache_commands", "report_commands", "doctor_commands", "demo"),
+    ("search", "report", "doctor", "doctor_check"),
+    ("runs", "export", "export_check", "startup"),
     ("train",),
     ("running", "batches", "supervised_contrastive", "optimizers"),
     ("predict", "features", "builders", "augmentation"),
     ("strategies",),
     ("description",),  # what a strategy does to an encoder, in words
     ("encoders", "heads", "phases", "data", "progress"),
-    ("saved_model", "resources"),
+    ("saved_model", "resources", "versions"),
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 FENCES = {

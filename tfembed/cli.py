@@ -9,6 +9,9 @@ from typing import Any
 import click
 
 from tfembed.cache_commands import cache
+from tfembed.doctor_commands import doctor
+from tfembed.report_commands import report
+from tfembed.startup import import_tensorflow
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 _ENCODER = click.option("--encoder", "handle", help="Handle of the encoder.  [default: minilm or glyphs, as data are]")
@@ -28,7 +31,7 @@ def cli() -> None:
 @click.option("--out", default="saved_models/intents", show_default=True, help="Base path of the exported model.")
 def demo(out: str) -> None:
     """Run the main job on what ships with tfembed: intents of a chatbot, and handwritten digits."""
-    _import_tensorflow()
+    import_tensorflow()
     from tfembed.demo import run_demo
 
     run_demo(Path(out))
@@ -57,7 +60,7 @@ def encoders(as_json: bool) -> None:
 @_JSON
 def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json: bool) -> None:
     """Show what an encoder takes and gives, its blocks, and what it saves to freeze them."""
-    _import_tensorflow()
+    import_tensorflow()
     from tfembed.commands import inspect_encoder
 
     found = inspect_encoder(handle, preprocessing, pooling)
@@ -105,7 +108,7 @@ def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json
 @_JSON
 def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
     """Train on DATA: a table of texts, a folder with a folder of images per class, or intents or reviews."""
-    _import_tensorflow()
+    import_tensorflow()
     from tfembed.commands import train_on
 
     model, result, record = train_on(data, out, options)
@@ -131,7 +134,7 @@ def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
 @_JSON
 def predict(run: Path, examples: tuple[str, ...], as_json: bool) -> None:
     """Predict texts, or the images in files, with the model of a RUN."""
-    _import_tensorflow()
+    import_tensorflow()
     from tfembed.commands import predict_with
 
     rows = predict_with(run, examples)
@@ -149,7 +152,7 @@ def predict(run: Path, examples: tuple[str, ...], as_json: bool) -> None:
 @_JSON
 def export(run: Path, base_path: Path, as_json: bool) -> None:
     """Export the model of a RUN as the next version under BASE_PATH, checked in a fresh process."""
-    _import_tensorflow()
+    import_tensorflow()
     import tfembed as te
     from tfembed.progress import waiting
 
@@ -160,6 +163,8 @@ def export(run: Path, base_path: Path, as_json: bool) -> None:
 
 
 cli.add_command(cache)
+cli.add_command(report)
+cli.add_command(doctor)
 
 
 def main() -> None:
@@ -184,25 +189,6 @@ def main() -> None:
             raise
         click.echo(f"tfembed: {type(error).__name__}: {_one_line(error)} (TFEMBED_DEBUG=1 shows where)", err=True)
         sys.exit(1)
-
-
-def _import_tensorflow() -> None:
-    """Import TensorFlow without what it logs before it begins to obey TF_CPP_MIN_LOG_LEVEL."""
-    if "tensorflow" in sys.modules or os.environ.get("TFEMBED_DEBUG"):
-        return
-    from tfembed.progress import waiting
-
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere, open(kept, "w", closefd=False) as people:
-            os.dup2(nowhere.fileno(), 2)
-            with waiting("Loading TensorFlow", people):
-                import tensorflow  # noqa: F401
-                import tensorflow_text  # noqa: F401
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _one_line(error: Exception | str) -> str:

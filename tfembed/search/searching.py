@@ -16,11 +16,12 @@ from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.loading import load_encoder
 from tfembed.features import FeatureCache
 from tfembed.features.key import feature_key
+from tfembed.search.about import about, describe_parts
 from tfembed.search.checkpoints import Checkpoints
 from tfembed.search.display import SearchDisplay
 from tfembed.search.encoders import Encoders
 from tfembed.search.files import sweep
-from tfembed.search.folds import content_key, make_folds
+from tfembed.search.folds import make_folds
 from tfembed.search.plan import Plan, begin, versions
 from tfembed.search.records import Records
 from tfembed.search.runner import Runner, run_all
@@ -122,10 +123,13 @@ def _search(
     folder: Path,
     cache: FeatureCache,
 ) -> Study:
+    from tfembed.report import write_report  # it reads studies, and imports from this package
+
     loaded = {name: encoders.fresh(name) for name in encoders.names}
     chosen = _space(space, loaded, data)
     sketched = sketch(chosen)
     description = _describe(plan, sketched, loaded, data)
+    description["about"] = about(loaded, data, default_space=space is default_space)
     shop = Workshop(
         folds=make_folds(data, plan.folds, plan.seed),
         encoders=encoders,
@@ -143,7 +147,9 @@ def _search(
         winner = choose(runner.done, plan)
         display.say(f"winner: {winner.name}; trained again on all but the test part")
         crown(shop, winner, data, folder)
-    return load_study(folder)
+        study = load_study(folder)
+        write_report(study, data)
+    return study
 
 
 def _loaders(given: Any) -> dict[str, Callable[[], Encoder]]:
@@ -180,13 +186,11 @@ def _space(
 
 def _describe(plan: Plan, sketched: dict[str, Any], loaded: Mapping[str, Encoder], data: Dataset) -> dict[str, Any]:
     """All that the trials depend on, by topic, as JSON values."""
-    parts = {"train": data.train, "validation": data.validation, "test": data.test}
-    contents = {name: f"{len(split)} examples, {content_key(split)}" for name, split in parts.items()}
     return {
         "plan": asdict(plan),
         "space": sketched,
         "encoders": {name: feature_key(encoder, _NOTHING, len(encoder.blocks)) for name, encoder in loaded.items()},
-        "data": {"task": data.task, "classes": list(data.class_names), **contents},
+        "data": describe_parts(data),
         "source": data.source,
         "versions": versions(),
     }

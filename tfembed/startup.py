@@ -1,0 +1,23 @@
+"""The start of a command: TensorFlow takes seconds to import, and logs before it begins to obey."""
+
+import os
+import sys
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow without what it logs before it begins to obey TF_CPP_MIN_LOG_LEVEL."""
+    if "tensorflow" in sys.modules or os.environ.get("TFEMBED_DEBUG"):
+        return
+    from tfembed.progress import waiting
+
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere, open(kept, "w", closefd=False) as people:
+            os.dup2(nowhere.fileno(), 2)
+            with waiting("Loading TensorFlow", people):
+                import tensorflow  # noqa: F401
+                import tensorflow_text  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
