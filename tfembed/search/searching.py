@@ -1,5 +1,6 @@
 """Search: find out which encoder, strategy and head serve some data best."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import numpy as np
 
 from tfembed.data import Dataset
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.loading import load_encoder
 from tfembed.features import FeatureCache
-from tfembed.features.key import feature_key
+from tfembed.features.key import encoder_key
 from tfembed.search.checkpoints import Checkpoints
 from tfembed.search.display import SearchDisplay
 from tfembed.search.encoders import Encoders
@@ -29,8 +29,6 @@ from tfembed.search.study import Study, load_study
 from tfembed.search.tuner import describe, sketch
 from tfembed.search.winner import choose, crown
 from tfembed.search.workshop import Workshop
-
-_NOTHING = np.zeros(0, object)
 
 
 def search(  # noqa: PLR0913 - all but three have defaults
@@ -135,7 +133,7 @@ def _search(
         checkpoints=Checkpoints(folder / "phases"),
     )
     begin(folder, description)
-    with _alone(folder), SearchDisplay(plan) as display:
+    with _alone(folder), _without_advice(), SearchDisplay(plan) as display:
         sweep(folder)
         display.say(describe(sketched))
         runner = Runner(shop, plan, Records(folder / "trials"), display)
@@ -185,7 +183,7 @@ def _describe(plan: Plan, sketched: dict[str, Any], loaded: Mapping[str, Encoder
     return {
         "plan": asdict(plan),
         "space": sketched,
-        "encoders": {name: feature_key(encoder, _NOTHING, len(encoder.blocks)) for name, encoder in loaded.items()},
+        "encoders": {name: encoder_key(encoder) for name, encoder in loaded.items()},
         "data": {"task": data.task, "classes": list(data.class_names), **contents},
         "source": data.source,
         "versions": versions(),
@@ -204,3 +202,18 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keep quiet that many models are traced: each trial has its own."""
+
+    def is_wanted(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(is_wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_wanted)
