@@ -146,6 +146,9 @@ def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
 @click.option(
     "--compute", type=click.Choice(_COMPUTES), default="float32", show_default=True, help="Of the frozen part."
 )
+@click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that share the trials."
+)
 @click.option("--early-stopping/--no-early-stopping", default=True, help="Stop trials that cannot win.  [default: on]")
 @click.option("--few-shot", type=click.IntRange(1), help="Train on so many examples of each class.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, draw, oracle, training.")

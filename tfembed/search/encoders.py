@@ -80,7 +80,7 @@ def _initial(variable: Any, seed: int) -> Any:
     name, shape = variable_name(variable), tuple(variable.shape)
     last = name.replace(".", "/").split("/")[-1].lower()
     if not np.issubdtype(np.asarray(variable.numpy()).dtype, np.floating):
-        raise ValueError(f"cannot be begun from scratch: {name} is {variable.dtype}, and holds no weights")
+        return variable.numpy()  # a flag or a count, and no weight
     ending = last.rsplit("_", 1)[-1]
     if ending in _ONES:
         return np.ones(shape, "float32")
