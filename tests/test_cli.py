@@ -306,3 +306,18 @@ def test_errors_of_a_process_are_not_drowned(image_run: tuple[Path, dict[str, An
     assert run.returncode == 2
     assert len(run.stderr.splitlines()) == 1, run.stderr
     assert run.stderr.startswith("tfembed: ")
+
+
+def test_search_exports_its_winner(tmp_path: Path) -> None:
+    """A search on the command line prints the leaderboard, goes on where it was, and its winner can be exported."""
+    arguments = ["search", "reviews", "--encoder", tmp_path / "words", "--trials", 1, "--few-shot", 4, "--folds", 1]
+    write_text_module(tmp_path / "words")
+    out = tmp_path / "runs" / "study"
+    printed = _run(*arguments, "--out", out)
+    assert "majority class" in printed
+    assert f"ship: tfembed export {out} saved_models/study" in printed
+    again = json.loads(_run(*arguments, "--out", out, "--json"))
+    assert {row["name"] for row in again["leaderboard"]} >= {"majority class", "linear probe", "full fine-tuning"}
+    assert len(json.loads(_run("predict", out, "what a film", "--json"))) == 1
+    exported = json.loads(_run("export", out, tmp_path / "served", "--json"))
+    assert exported == {"folder": str(tmp_path / "served" / "1")}

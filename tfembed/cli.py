@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scr
 _ENCODER = click.option("--encoder", "handle", help="Handle of the encoder.  [default: minilm or glyphs, as data are]")
 _PREPROCESSING = click.option("--preprocessing", help="Handle of the preprocessing that goes with the encoder.")
 _COMPUTES = ["float32", "bfloat16", "auto"]
+_ORACLES = ["random", "bayesian", "hyperband", "grid"]
 _TASKS = ["classification", "multi_label", "regression"]
 _POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls"]), help="How to pool token vectors.")
 
@@ -41,8 +43,6 @@ def demo(out: str) -> None:
 @_JSON
 def encoders(as_json: bool) -> None:
     """List the encoders that have a short name."""
-    from dataclasses import asdict
-
     from tfembed.encoders.catalog import CATALOG
 
     if as_json:
@@ -129,11 +129,61 @@ def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
 
 
 @cli.command()
+@click.argument("data")
+@click.option("--encoder", "handles", multiple=True, help="Handle of an encoder; several to choose among them.")
+@_PREPROCESSING
+@_POOLING
+@click.option("--text", default="text", show_default=True, help="Column of texts.")
+@click.option("--label", help="Column of labels.  [default: label]")
+@click.option("--label-separator", help='What stands between several labels of a cell, such as "|".')
+@click.option("--task", type=click.Choice(_TASKS), help="What labels mean.  [default: told from the labels]")
+@click.option(
+    "--trials", "max_trials", type=click.IntRange(1), default=12, show_default=True, help="Without baselines."
+)
+@click.option("--minutes", "max_minutes", type=float, help="No trial is begun after them; baselines come on top.")
+@click.option("--oracle", type=click.Choice(_ORACLES), default="random", show_default=True, help="Proposes trials.")
+@click.option("--objective", help="What trials are judged by.  [default: accuracy, or as the task wants it]")
+@click.option("--folds", type=click.IntRange(1), help="Folds to measure on.  [default: 5 if there are few examples]")
+@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True, help="Seeds for each trial.")
+@click.option("--balanced", is_flag=True, help="Let every class count the same, however many examples it has.")
+@click.option(
+    "--compute", type=click.Choice(_COMPUTES), default="float32", show_default=True, help="Of the frozen part."
+)
+@click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that share the trials."
+)
+@click.option("--early-stopping/--no-early-stopping", default=True, help="Stop trials that cannot win.  [default: on]")
+@click.option("--few-shot", type=click.IntRange(1), help="Train on so many examples of each class.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, draw, oracle, training.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the study; goes on with one.")
+@_JSON
+def search(data: str, out: Path, as_json: bool, **options: Any) -> None:
+    """Find the best strategy, depth and rate for DATA, as `tfembed train` takes it. Interrupted, it goes on."""
+    import_tensorflow()
+    from tfembed.commands import search_on
+
+    study = search_on(data, out, options)
+    if as_json:
+        click.echo(json.dumps({"result": study.result, "leaderboard": [asdict(row) for row in study.leaderboard]}))
+        return
+    from rich.console import Console
+
+    from tfembed.search.leaderboard import leaderboard_table
+
+    Console(soft_wrap=True).print(leaderboard_table(study.leaderboard, str(study.plan.objective)))
+    result = study.result or {}
+    for name, value in result["test"].items():
+        spread = f" ± {result['spread'][name]:.4f}" if result["spread"] else ""
+        click.echo(f"test {name} of the winner, {result['name']}: {value:.4f}{spread}")
+    click.echo(f"try: tfembed predict {out} ...    ship: tfembed export {out} saved_models/{out.name}")
+
+
+@cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("examples", nargs=-1, required=True)
 @_JSON
 def predict(run: Path, examples: tuple[str, ...], as_json: bool) -> None:
-    """Predict texts, or the images in files, with the model of a RUN."""
+    """Predict texts, or the images in files, with the model of a RUN, or of a study's winner."""
     import_tensorflow()
     from tfembed.commands import predict_with
 
@@ -151,7 +201,7 @@ def predict(run: Path, examples: tuple[str, ...], as_json: bool) -> None:
 @click.argument("base_path", type=click.Path(path_type=Path))
 @_JSON
 def export(run: Path, base_path: Path, as_json: bool) -> None:
-    """Export the model of a RUN as the next version under BASE_PATH, checked in a fresh process."""
+    """Export the model of a RUN or a study's winner as the next version under BASE_PATH, checked in a fresh process."""
     import_tensorflow()
     import tfembed as te
     from tfembed.progress import waiting

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,28 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
         model = build_model(encoder, dataset, head)
     result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"])
     return model, result, {"data": dataset.source, "encoder": handle, "class_names": list(dataset.class_names)}
+
+
+def search_on(data: str, out: Path, options: dict[str, Any]) -> te.Study:
+    """Load data and encoders, and search; see `tfembed.search`.
+
+    Args:
+        data: A file, a folder, or the name of a sample.
+        out: The study's folder.
+        options: The options of `tfembed search`, by name.
+
+    Raises:
+        ValueError: If anything of that is wrong, saying what.
+    """
+    dataset = _load(data, options)
+    if options["few_shot"]:
+        dataset = dataset.few_shot(options["few_shot"], options["seed"])
+    handles = options["handles"] or ("minilm" if dataset.kind == "text" else "glyphs",)
+    loading = {name: options[name] for name in ("preprocessing", "pooling", "compute")}
+    encoders = {handle: partial(te.load_encoder, handle, **loading) for handle in handles}
+    passed = ("max_trials", "max_minutes", "oracle", "objective", "folds", "repeats", "seed", "balanced", "workers")
+    chosen = {name: options[name] for name in (*passed, "early_stopping")}
+    return te.search(encoders, dataset, directory=out, **chosen)
 
 
 def parse_strategy(text: str) -> te.Strategy:

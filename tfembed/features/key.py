@@ -62,6 +62,42 @@ def feature_key(encoder: Encoder, examples: np.ndarray, cut: int) -> str:
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=20).hexdigest()
 
 
+def encoder_key(encoder: Encoder) -> str:
+    """A name for an encoder as it is now: 40 hexadecimal digits, the same in every process.
+
+    It covers what `feature_key` covers of it, all weights included, and not the names that Keras numbers as layers are
+    made: the same encoder loaded twice has the same key.
+
+    Args:
+        encoder: The encoder as it is now.
+
+    Example:
+        >>> from tfembed import load_encoder
+        >>> encoder_key(load_encoder("glyphs")) == encoder_key(load_encoder("glyphs"))
+        True
+    """
+    body = encoder.body
+    parts = {
+        "spec": {name: value for name, value in asdict(encoder.spec).items() if name not in _PROSE},
+        "compute": encoder.compute,
+        "sequence_length": encoder.sequence_length,
+        "preprocessing": _consists_of(encoder.preprocessing, with_weights=True),
+        "body": [_settings(layer) for layer in body._flatten_layers() if not isinstance(layer, keras.Model)],
+        "blocks": [[_hash_array(variable) for variable in block.variables] for block in encoder.blocks],
+    }
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=20).hexdigest()
+
+
+def _settings(layer: keras.layers.Layer) -> Any:
+    """What a layer is told, as JSON values, without its name."""
+    if isinstance(layer, HubLayer):
+        return layer.fingerprint or _own_name(layer)
+    try:
+        return [type(layer).__name__, _without_names(_lasting(layer.get_config()))]
+    except (NotImplementedError, TypeError, ValueError):
+        return _own_name(layer)
+
+
 def _consists_of(layer: keras.layers.Layer | None, *, with_weights: bool) -> Any:
     """What a layer is made of, as JSON values."""
     if layer is None:

@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 from safetensors.numpy import load, save
 
-from tfembed.features.key import feature_key
+from tfembed.features.key import encoder_key
 from tfembed.phases import Phase
 from tfembed.predict import ModelParts
 from tfembed.running import PhaseResult
@@ -22,7 +22,6 @@ from tfembed.search.files import write_json, write_whole
 # Goes up with every change of what a phase does or of how its result lies on disk.
 _FORMAT = 1
 _LARGE = 16_000_000  # bytes; few other trials begin with the same phases as far as that
-_NOTHING = np.zeros(0, object)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ def phase_key(parts: ModelParts, phase: Phase, given: dict[str, Any]) -> str:
     head = parts.head
     depends = {
         "format": _FORMAT,
-        "encoder": feature_key(parts.encoder, _NOTHING, len(parts.encoder.blocks)),
+        "encoder": encoder_key(parts.encoder),
         "head": [[type(layer).__name__, _settings(layer)] for layer in head.layers],
         "weights": [xxhash.xxh3_128(np.ascontiguousarray(v).tobytes()).hexdigest() for v in head.get_weights()],
         "phase": asdict(phase) | {"name": ""},

@@ -21,18 +21,18 @@ class Encoders:
     """
 
     def __init__(self, load: Mapping[str, Callable[[], Encoder]]) -> None:
-        self._load = dict(load)
+        self.load = dict(load)
         self._known: dict[str, tuple[Encoder, list[Any], int | None]] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
         """The encoders' names."""
-        return tuple(self._load)
+        return tuple(self.load)
 
     def fresh(self, name: str) -> Encoder:
         """An encoder as it was when it was loaded: frozen, with its own weights."""
         if name not in self._known:
-            encoder = self._load[name]()
+            encoder = self.load[name]()
             self._known[name] = (encoder, [v.numpy() for v in _variables(encoder)], encoder.sequence_length)
         encoder, values, length = self._known[name]
         for variable, value in zip(_variables(encoder), values, strict=True):
@@ -80,7 +80,7 @@ def _initial(variable: Any, seed: int) -> Any:
     name, shape = variable_name(variable), tuple(variable.shape)
     last = name.replace(".", "/").split("/")[-1].lower()
     if not np.issubdtype(np.asarray(variable.numpy()).dtype, np.floating):
-        raise ValueError(f"cannot be begun from scratch: {name} is {variable.dtype}, and holds no weights")
+        return variable.numpy()  # a flag or a count, and no weight
     ending = last.rsplit("_", 1)[-1]
     if ending in _ONES:
         return np.ones(shape, "float32")

@@ -1,6 +1,8 @@
 """Runner: runs the trials of a study one after the other, unless it is known what they came to."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,41 +28,49 @@ class Runner:
         plan: How to search.
         records: Where they are kept.
         display: Told of each.
+        workers: How many processes share the trials.
     """
 
-    def __init__(self, shop: Workshop, plan: Plan, records: Records, display: SearchDisplay) -> None:
-        self.shop, self.plan = shop, plan
-        self._records, self._display = records, display
+    def __init__(self, shop: Workshop, plan: Plan, records: Records, display: SearchDisplay, workers: int = 1) -> None:
+        self.shop, self.plan, self.workers = shop, plan, workers
+        self.records, self._display = records, display
         self.done: list[Trial] = []
 
     def run(self, candidate: Candidate, name: str, number: int | None, values: dict[str, Any]) -> Trial:
         """Run a candidate, or find out what it came to; a baseline has no number."""
         self._display.started(name)
-        known = self._records.find(candidate.key)
+        known = self.records.find(candidate.key)
         if known is None:
             trial, predictions = try_candidate(self.shop, candidate, name, self._watch)
             ended = sum(each.spent for each in self.done) + trial.spent
             trial = replace(trial, number=number, values=values, baseline=number is None, ended=ended)
-            self._records.add(trial, predictions)
+            self.records.add(trial, predictions)
         else:
             trial = known if number is not None else replace(known, baseline=True)
             if trial != known:  # the oracle proposed a baseline
-                self._records.add(trial, {})
+                self.records.add(trial, {})
         self._note(trial, known is not None)
         return trial
 
     def run_majority(self) -> None:
         """Run the baseline without a model."""
-        known = self._records.find(MAJORITY)
+        known = self.records.find(MAJORITY)
         trial = known or majority(self.shop.folds, self.shop.seeds)
         if known is None:
-            self._records.add(trial, {})
+            self.records.add(trial, {})
         self._note(trial, known is not None)
 
     def is_over(self) -> bool:
         """Whether the minutes are spent."""
-        spent = sum(trial.spent for trial in self.done if trial.number is not None)
+        spent = sum(trial.spent for trial in self.done if trial.number is not None) / self.workers
         return self.plan.max_minutes is not None and spent >= 60 * self.plan.max_minutes
+
+    def catch_up(self) -> None:
+        """Note what other processes have run meanwhile."""
+        known = {trial.key for trial in self.done}
+        for trial in self.records.all():
+            if trial.key not in known:
+                self._note(trial, known=False)
 
     def _note(self, trial: Trial, known: bool) -> None:
         self.done = [each for each in self.done if each.key != trial.key] + [trial]
@@ -72,33 +82,48 @@ class Runner:
         return why_stop(curve, [trial.curve for trial in self.done if trial.curve])
 
 
-def run_all(runner: Runner, space: SearchSpace, folder: Path) -> None:
+def run_all(runner: Runner, space: SearchSpace, run_trials: Callable[[], None]) -> None:
     """Run the cheap baselines, the oracle's trials, and the costly baselines.
+
+    Args:
+        runner: Runs the baselines.
+        space: What the oracle may propose.
+        run_trials: Runs the trials.
+    """
+    several = len(space.encoders) > 1
+    runner.run_majority()
+    for encoder in space.encoders:
+        runner.run(probe(encoder), f"linear probe{f' of {encoder}' if several else ''}", None, {})
+    run_trials()
+    encoder = (choose(runner.done, runner.plan).candidate or {})["encoder"]
+    for name, candidate in thorough(encoder, space.epochs).items():
+        runner.run(candidate, name, None, {})
+
+
+def run_trials(runner: Runner, space: SearchSpace, folder: Path) -> None:
+    """Run the oracle's trials one after the other, those first that cost little.
 
     Args:
         runner: Runs them.
         space: What the oracle may propose.
         folder: Of the study.
     """
-    shop, plan, several = runner.shop, runner.plan, len(space.encoders) > 1
+    shop = runner.shop
     num_blocks = {name: len(shop.encoders.fresh(name).blocks) for name in space.encoders}
     num_examples = len(shop.folds.datasets[0].train)
-
-    def run(number: int, values: dict[str, Any], hp: Any) -> Trial:
-        candidate = space.candidate(hp)
-        return runner.run(candidate, name_of(candidate, values, several), number, values)
 
     def cost(hp: Any) -> float:
         candidate = space.candidate(hp)
         return expected_cost(candidate, num_blocks[candidate.encoder], num_examples)
 
-    runner.run_majority()
-    for encoder in space.encoders:
-        runner.run(probe(encoder), f"linear probe{f' of {encoder}' if several else ''}", None, {})
-    StudyTuner(make_oracle(plan, space.epochs), space, folder, run, cost).search_until(runner.is_over)
-    encoder = (choose(runner.done, plan).candidate or {})["encoder"]
-    for name, candidate in thorough(encoder, space.epochs).items():
-        runner.run(candidate, name, None, {})
+    run = partial(run_proposed, runner, space)
+    StudyTuner(make_oracle(runner.plan, space.epochs), space, folder, run, cost).search_until(runner.is_over)
+
+
+def run_proposed(runner: Runner, space: SearchSpace, number: int, values: dict[str, Any], hp: Any) -> Trial:
+    """Run the trial that the oracle proposed."""
+    candidate = space.candidate(hp)
+    return runner.run(candidate, name_of(candidate, values, len(space.encoders) > 1), number, values)
 
 
 def name_of(candidate: Candidate, values: dict[str, Any], with_encoder: bool) -> str:

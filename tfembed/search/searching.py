@@ -1,7 +1,8 @@
 """Search: find out which encoder, strategy and head serve some data best."""
 
+import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -9,33 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import numpy as np
 
 from tfembed.data import Dataset
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.loading import load_encoder
 from tfembed.features import FeatureCache
-from tfembed.features.key import feature_key
+from tfembed.features.key import encoder_key
 from tfembed.search.about import about, describe_parts
-from tfembed.search.checkpoints import Checkpoints
 from tfembed.search.display import SearchDisplay
 from tfembed.search.encoders import Encoders
 from tfembed.search.files import sweep
-from tfembed.search.folds import make_folds
+from tfembed.search.job import Job, open_workshop, share_trials
 from tfembed.search.plan import Plan, begin, versions
 from tfembed.search.records import Records
-from tfembed.search.runner import Runner, run_all
+from tfembed.search.runner import Runner, run_all, run_trials
 from tfembed.search.space import SearchSpace, default_space
 from tfembed.search.study import Study, load_study
 from tfembed.search.tuner import describe, sketch
 from tfembed.search.winner import choose, crown
-from tfembed.search.workshop import Workshop
-
-_NOTHING = np.zeros(0, object)
 
 
 def search(  # noqa: PLR0913 - all but three have defaults
-    encoder: Encoder | str | Sequence[Encoder | str],
+    encoder: Any,
     data: Dataset,
     *,
     directory: str | os.PathLike[str],
@@ -50,6 +46,7 @@ def search(  # noqa: PLR0913 - all but three have defaults
     balanced: bool = False,
     early_stopping: bool = True,
     cache: FeatureCache | None = None,
+    workers: int = 1,
 ) -> Study:
     """Search for the best strategy, depth, rate and head, with keras-tuner.
 
@@ -60,7 +57,8 @@ def search(  # noqa: PLR0913 - all but three have defaults
     The folder keeps every phase and trial that was run. Where a search was interrupted, the same call goes on.
 
     Args:
-        encoder: An encoder, or what `load_encoder` takes; several to search among them.
+        encoder: An encoder, or what `load_encoder` takes; several in a list, or by name in a dictionary, which may also
+            hold functions that give an encoder.
         data: With a validation part, unless `folds` is given.
         directory: The study's folder: a new one, or that of the same search.
         space: What may be tried; a function makes it of the encoders by name, and the data.
@@ -76,6 +74,7 @@ def search(  # noqa: PLR0913 - all but three have defaults
         balanced: Whether every class counts the same, however many examples it has.
         early_stopping: Whether a trial that cannot win is stopped.
         cache: Features that are known already.
+        workers: Processes that share the trials; each loads the encoders itself, so that none may be an object.
 
     Raises:
         ValueError: If something of that is wrong, the folder holds another study, or no trial ran to its end.
@@ -108,20 +107,22 @@ def search(  # noqa: PLR0913 - all but three have defaults
         balanced=balanced,
         early_stopping=early_stopping,
     )
-    encoders = Encoders(_loaders(encoder))
+    loaders = _loaders(encoder, workers)
+    encoders = Encoders(loaders)
     try:
-        return _search(encoders, data, plan, space, Path(directory), cache or FeatureCache())
+        return _search(encoders, data, plan, space, Path(directory), cache or FeatureCache(), workers)
     finally:
         encoders.restore()
 
 
-def _search(
+def _search(  # noqa: PLR0913 - the arguments of search, checked
     encoders: Encoders,
     data: Dataset,
     plan: Plan,
     space: SearchSpace | Callable[..., SearchSpace],
     folder: Path,
     cache: FeatureCache,
+    workers: int,
 ) -> Study:
     from tfembed.report import write_report  # it reads studies, and imports from this package
 
@@ -130,20 +131,15 @@ def _search(
     sketched = sketch(chosen)
     description = _describe(plan, sketched, loaded, data)
     description["about"] = about(loaded, data, default_space=space is default_space)
-    shop = Workshop(
-        folds=make_folds(data, plan.folds, plan.seed),
-        encoders=encoders,
-        seeds=plan.seeds,
-        balanced=plan.balanced,
-        cache=cache,
-        checkpoints=Checkpoints(folder / "phases"),
-    )
+    shop = open_workshop(encoders, data, plan, folder, cache)
     begin(folder, description)
-    with _alone(folder), SearchDisplay(plan) as display:
+    with _alone(folder), _without_repetition(), SearchDisplay(plan) as display:
         sweep(folder)
         display.say(describe(sketched))
         runner = Runner(shop, plan, Records(folder / "trials"), display)
-        run_all(runner, chosen, folder)
+        job = Job(encoders=encoders.load, data=data, plan=plan, space=chosen, folder=folder, workers=workers)
+        alone = partial(run_trials, runner, chosen, folder)
+        run_all(runner, chosen, alone if workers == 1 else partial(share_trials, job, runner.catch_up))
         winner = choose(runner.done, plan)
         display.say(f"winner: {winner.name}; trained again on all but the test part")
         crown(shop, winner, data, folder)
@@ -152,16 +148,27 @@ def _search(
     return study
 
 
-def _loaders(given: Any) -> dict[str, Callable[[], Encoder]]:
+def _loaders(given: Any, workers: int) -> dict[str, Callable[[], Encoder]]:
     """How to get each encoder, by name."""
-    several = list(given) if isinstance(given, list | tuple) else [given]
+    if workers < 1:
+        raise ValueError(f"workers={workers}: expected 1 or more.")
+    several = given if isinstance(given, list | tuple) else [given]
+    pairs = list(given.items()) if isinstance(given, Mapping) else [(_name(each), each) for each in several]
     loaders: dict[str, Callable[[], Encoder]] = {}
-    for each in several:
-        name = each.spec.name if isinstance(each, Encoder) else os.fspath(each)
+    for name, each in pairs:
         if name in loaders:
             raise ValueError(f"Encoder {name!r} is given twice: pass each once.")
-        loaders[name] = partial(_itself, each) if isinstance(each, Encoder) else partial(load_encoder, each)
+        if isinstance(each, Encoder) and workers > 1:
+            raise ValueError(f"workers={workers}: each loads encoder {name!r} itself. Pass its handle in its place.")
+        if isinstance(each, Encoder):
+            loaders[name] = partial(_itself, each)
+        else:
+            loaders[name] = each if callable(each) else partial(load_encoder, each)
     return loaders
+
+
+def _name(encoder: Any) -> str:
+    return encoder.spec.name if isinstance(encoder, Encoder) else os.fspath(encoder)
 
 
 def _itself(encoder: Encoder) -> Encoder:
@@ -189,7 +196,7 @@ def _describe(plan: Plan, sketched: dict[str, Any], loaded: Mapping[str, Encoder
     return {
         "plan": asdict(plan),
         "space": sketched,
-        "encoders": {name: feature_key(encoder, _NOTHING, len(encoder.blocks)) for name, encoder in loaded.items()},
+        "encoders": {name: encoder_key(encoder) for name, encoder in loaded.items()},
         "data": describe_parts(data),
         "source": data.source,
         "versions": versions(),
@@ -208,3 +215,24 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def _without_repetition() -> Iterator[None]:
+    """Say once what would be said again for each trial, and not that many models are traced: each has its own."""
+    said = set()
+
+    def is_wanted(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        is_new = message not in said and "triggered tf.function retracing" not in message
+        said.add(message)
+        return is_new
+
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "tfembed.features.lengths")]
+    for logger in loggers:
+        logger.addFilter(is_wanted)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_wanted)

@@ -1,6 +1,7 @@
 """The only module that knows keras-tuner: its oracles propose trials, its Tuner runs them."""
 
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from tfembed.search.plan import Plan
 from tfembed.search.space import SearchSpace
 from tfembed.search.trial import Trial
 
+FOLDER = "tuner"  # of keras-tuner, in the study's
+_PAUSE = 0.2  # seconds
 _DRAWS = 16  # of a space, that say whether it is the same
 _INITIAL = 5  # random trials before Bayesian optimisation begins
 _FACTOR = 3  # of Hyperband: one in so many goes on
@@ -35,6 +38,7 @@ class StudyTuner(keras_tuner.Tuner):
         folder: Of the study.
         run: Runs a trial, or knows what it came to.
         cost: Of the candidate that hyperparameters stand for; None for the oracle's own order.
+        fresh: Whether to empty keras-tuner's folder first; of several processes none may.
     """
 
     def __init__(
@@ -44,9 +48,11 @@ class StudyTuner(keras_tuner.Tuner):
         folder: Path,
         run: RunTrial,
         cost: Callable[[Any], float] | None = None,
+        *,
+        fresh: bool = True,
     ) -> None:
         oracle.verbose = 0
-        super().__init__(oracle, space.candidate, directory=str(folder), project_name="tuner", overwrite=True)
+        super().__init__(oracle, space.candidate, directory=str(folder), project_name=FOLDER, overwrite=fresh)
         self._run, self._cost = run, cost
 
     def search_until(self, is_over: Callable[[], bool]) -> None:
@@ -58,6 +64,9 @@ class StudyTuner(keras_tuner.Tuner):
         waiting = self._drawn_ahead()
         while not is_over():
             trial = waiting.pop(0) if waiting else self.oracle.create_trial(self.tuner_id)
+            if trial.status == kt_trial.TrialStatus.IDLE:  # it waits for what other workers come to
+                time.sleep(_PAUSE)
+                continue
             if trial.status != kt_trial.TrialStatus.RUNNING:
                 return
             self.on_trial_begin(trial)
