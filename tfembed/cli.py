@@ -175,6 +175,7 @@ def search(data: str, out: Path, as_json: bool, **options: Any) -> None:
     for name, value in result["test"].items():
         spread = f" ± {result['spread'][name]:.4f}" if result["spread"] else ""
         click.echo(f"test {name} of the winner, {result['name']}: {value:.4f}{spread}")
+    click.echo(f"report: {out / 'report.html'}    logs: tensorboard --logdir {out / 'tensorboard'}")
     click.echo(f"try: tfembed predict {out} ...    ship: tfembed export {out} saved_models/{out.name}")
 
 

@@ -83,7 +83,7 @@ def _log(value: float) -> float:
 def _extent(values: Iterable[float]) -> tuple[float, float]:
     known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(known), max(known)
-    if low == high:
+    if math.isclose(low, high):
         margin = abs(low) / 10 or 0.5
         return low - margin, high + margin
     return low, high

@@ -51,7 +51,7 @@ def snippets(study: Study, winner: Trial | None) -> tuple[Snippet, ...]:
             code = _winner(study, candidate)
             found.append(Snippet(title="The winner alone, trained on the training part", code=code))
     used = [
-        f"tfembed export {folder} saved_models/{study.folder.name}",
+        f"tfembed export {folder} {shlex.quote(f'saved_models/{study.folder.name}')}",
         f"tfembed report {folder}",
         f"tensorboard --logdir {folder}/tensorboard",
     ]
