@@ -85,6 +85,9 @@ def test_a_click_sorts(page: Any) -> None:
     assert column(page, 5) == sorted(before, key=float)
     seconds.click()
     assert column(page, 5) == sorted(before, key=float, reverse=True)
+    find(page, "#leaderboard th button")[1].click()
+    find(page, "#leaderboard th button")[1].click()
+    assert column(page, 3)[0] == "", "by name from the end, the one that failed stands first"
     score.click()
     known = [float(each) for each in column(page, 3) if each]
     assert known == sorted(known, reverse=True)

@@ -1,5 +1,6 @@
 """What the page says to type does what it says."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,24 +8,28 @@ import pytest
 from tiny_encoders import tiny_text_encoder
 
 import tfembed as te
-from tfembed.report.outcome import winner_of
 from tfembed.report.repetition import snippets
+from tfembed.search.trial import Trial
 
 
 @pytest.fixture
 def typed(text_study: te.Study, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The snippets by title; the encoder that they load is the tiny one."""
     monkeypatch.setattr(te, "load_encoder", lambda handle, pooling: tiny_text_encoder())
-    return {snippet.title: snippet.code for snippet in snippets(text_study, winner_of(text_study))}
+    return {snippet.title: snippet.code for snippet in snippets(text_study, tuned(text_study))}
+
+
+def tuned(study: te.Study) -> Trial:
+    """A trial that trained blocks."""
+    return next(trial for trial in study.trials if trial.name == "tuned(2)")
 
 
 def test_the_winner_comes_out_again(typed: dict[str, str], text_study: te.Study) -> None:
     """Data, strategy and seed are those of the trial: so are its metrics."""
     names: dict[str, Any] = {}
-    winner = winner_of(text_study)
-    assert winner is not None
     exec(typed["The winner alone, trained on the training part"], names)
-    assert names["result"].metrics["validation"] == winner.executions[0]["metrics"]
+    assert names["result"].metrics["validation"] == tuned(text_study).executions[0]["metrics"]
+    assert names["result"].strategy.to_json() == json.dumps((tuned(text_study).candidate or {})["strategy"])
 
 
 def test_the_search_is_the_same_one(

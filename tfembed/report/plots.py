@@ -67,8 +67,8 @@ def cost_chart(rows: Sequence[Row], plan: Plan, cost: Callable[[Row], float], ti
             x=cost(row),
             y=float(row.score or 0.0),
             title=f"{row.rank}. {row.name}",
-            series=0 if row in best else None,
-            label=str(row.rank) if row in best else "",
+            series=0 if row in best else 1 if row.rank == 1 else None,
+            label=str(row.rank) if row in best or row.rank == 1 else "",
             hollow=row.baseline,
         )
         for row in shown
@@ -79,7 +79,11 @@ def cost_chart(rows: Sequence[Row], plan: Plan, cost: Callable[[Row], float], ti
         y=score_axis(plan, [point.y for point in points]),
         points=points,
         lines=(Line(places=front([(cost(row), float(row.score or 0.0)) for row in best]), style="dashed"),),
-        legend=((0, "nothing as cheap is better"), (None, "the others; baselines as rings")),
+        legend=(
+            (0, "nothing as cheap is better"),
+            *(() if shown[0] in best else ((1, "the best one"),)),
+            (None, "the others; baselines as rings"),
+        ),
     )
 
 
