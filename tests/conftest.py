@@ -1,11 +1,24 @@
 """Fixtures that every test may use."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+BROWSER_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,3 +54,21 @@ def glyphs() -> Any:
     from tfembed import load_encoder
 
     return load_encoder("glyphs")
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A browser with an empty profile, or a skip that says what is missing."""
+    from selenium import webdriver
+
+    browser, control = (shutil.which(name) for name in ("chromium", "chromedriver"))
+    if browser is None or control is None:
+        pytest.skip("no chromium with chromedriver on the path (Debian: chromium, chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in (*BROWSER_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(control))
+    yield driver
+    driver.quit()

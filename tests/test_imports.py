@@ -18,8 +18,8 @@ SOURCES = {".".join(("tfembed", *p.relative_to(PACKAGE).with_suffix("").parts)):
 LEVELS = (
     ("__main__",),
     ("cli",),
-    ("commands", "cache_commands", "serve_commands", "export_commands", "demo"),
-    ("search",),
+    ("commands", "cache_commands", "report_commands", "doctor_commands", "serve_commands", "export_commands", "demo"),
+    ("search", "report", "doctor", "doctor_check"),
     ("runs", "export"),
     ("train",),
     ("running", "batches", "supervised_contrastive", "optimizers"),
@@ -29,7 +29,7 @@ LEVELS = (
     ("description",),  # what a strategy does to an encoder, in words
     ("startup",),
     ("encoders", "heads", "solution", "phases", "data", "progress"),
-    ("saved_model", "resources", "serving"),
+    ("saved_model", "resources", "serving", "installed"),
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 FENCES = {

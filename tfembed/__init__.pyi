@@ -25,6 +25,7 @@ from .phases import Phase as Phase
 from .predict import Predictions as Predictions
 from .predict import evaluate as evaluate
 from .predict import predict as predict
+from .report import write_report as write_report
 from .resources import resource_path as resource_path
 from .runs import load_run as load_run
 from .runs import save_run as save_run

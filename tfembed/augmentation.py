@@ -71,7 +71,7 @@ def augment(data: Dataset, num_copies: int, *, augmentation: Augmentation | None
     else:
         joined = np.concatenate([examples, np.stack(copies).reshape(-1, *examples.shape[1:])])
     labels = np.concatenate([data.train.labels, *[data.train.labels] * num_copies])
-    return replace(data, train=Split(examples=joined, labels=labels))
+    return replace(data, train=Split(examples=joined, labels=labels), recipe=None)
 
 
 def _copies(examples: np.ndarray, num_copies: int, augmentation: Augmentation, seed: int) -> Iterator[Any]:

@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from tfembed.cache_commands import cache
+from tfembed.doctor_commands import doctor
 from tfembed.export_commands import export, rollback, versions
+from tfembed.report_commands import report
 from tfembed.serve_commands import deploy, serve
 from tfembed.startup import import_tensorflow
 
@@ -175,6 +177,7 @@ def search(data: str, out: Path, as_json: bool, **options: Any) -> None:
     for name, value in result["test"].items():
         spread = f" ± {result['spread'][name]:.4f}" if result["spread"] else ""
         click.echo(f"test {name} of the winner, {result['name']}: {value:.4f}{spread}")
+    click.echo(f"report: {out / 'report.html'}    logs: tensorboard --logdir {out / 'tensorboard'}")
     click.echo(f"try: tfembed predict {out} ...    ship: tfembed export {out} saved_models/{out.name}")
 
 
@@ -209,6 +212,8 @@ cli.add_command(rollback)
 cli.add_command(cache)
 cli.add_command(serve)
 cli.add_command(deploy)
+cli.add_command(report)
+cli.add_command(doctor)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from tfembed.data.division import divide
 from tfembed.data.draws import draw_per_class
 from tfembed.data.examples import Rows, as_examples
 from tfembed.data.labels import TASKS, learn_encoding
+from tfembed.data.recipe import Recipe
 from tfembed.data.split import Split, class_counts
 
 
@@ -27,6 +28,7 @@ class Dataset:
         test: What is reported; may be empty.
         source: The file or folder, or `"arrays"`.
         seed: The seed the parts were drawn with.
+        recipe: How to make it again of its files; None where it was made of something in memory.
     """
 
     kind: str
@@ -37,6 +39,7 @@ class Dataset:
     test: Split
     source: str
     seed: int
+    recipe: Recipe | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("text", "image") or self.task not in TASKS:
@@ -141,7 +144,8 @@ class Dataset:
                 f"Ask for {counts.min()} at most, or give it more."
             )
         drawn = draw_per_class(self.train.labels, n, self.seed if seed is None else seed)
-        return replace(self, train=self.train.subset(drawn))
+        recipe = self.recipe and self.recipe.then("few_shot", {"n": n, "seed": seed})
+        return replace(self, train=self.train.subset(drawn), recipe=recipe)
 
     def with_descriptions(self, labels: Mapping[str, str]) -> "Dataset":
         """Let descriptions of classes in words join the training examples, as further shots.
@@ -170,7 +174,8 @@ class Dataset:
             examples=np.concatenate([self.train.examples, texts]),
             labels=np.concatenate([self.train.labels, rows[places].astype(self.train.labels.dtype)]),
         )
-        return replace(self, train=train)
+        recipe = self.recipe and self.recipe.then("with_descriptions", {"labels": dict(labels)})
+        return replace(self, train=train, recipe=recipe)
 
     def describe(self) -> str:
         """A summary in a few lines: sizes, classes and their balance, lengths of texts or sizes of images."""

@@ -1,11 +1,13 @@
 """Images from a folder per class, or from a table of paths."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
 from tfembed.data.dataset import Dataset
 from tfembed.data.examples import Rows, as_images
+from tfembed.data.recipe import recipe_of
 from tfembed.data.tables import Column, Table, read_table
 
 
@@ -53,10 +55,11 @@ def load_images(  # noqa: PLR0913 - what the columns are and how to split them, 
         >>> load_images(folder, validation=0, test=0.5).class_names
         ('cat', 'dog')
     """
+    given = recipe_of(load_images, source, locals())
     columns = (path, label)
     if label_separator is not None:
         task = task or "multi_label"
-    return Dataset.from_rows(
+    data = Dataset.from_rows(
         _rows(source, columns, label_separator),
         class_names=class_names,
         validation=validation if isinstance(validation, int | float) else _rows(validation, columns, label_separator),
@@ -64,6 +67,7 @@ def load_images(  # noqa: PLR0913 - what the columns are and how to split them, 
         seed=seed,
         task=task,
     )
+    return replace(data, recipe=given)
 
 
 def _rows(source: str | PathLike[str], columns: tuple[Column, Column], label_separator: str | None) -> Rows:

@@ -1,11 +1,13 @@
 """Texts from a table."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
 from tfembed.data.dataset import Dataset
 from tfembed.data.examples import Rows, as_texts
+from tfembed.data.recipe import recipe_of
 from tfembed.data.tables import Column, read_table
 
 
@@ -52,10 +54,11 @@ def load_text(  # noqa: PLR0913 - what the columns are and how to split them, al
         >>> load_text(file, validation=0, test=0).class_names
         ('farewell', 'greeting')
     """
+    given = recipe_of(load_text, path, locals())
     columns = (text, label)
     if label_separator is not None:
         task = task or "multi_label"
-    return Dataset.from_rows(
+    data = Dataset.from_rows(
         _rows(path, columns, label_separator),
         class_names=class_names,
         validation=validation if isinstance(validation, int | float) else _rows(validation, columns, label_separator),
@@ -63,6 +66,7 @@ def load_text(  # noqa: PLR0913 - what the columns are and how to split them, al
         seed=seed,
         task=task,
     )
+    return replace(data, recipe=given)
 
 
 def _rows(path: str | PathLike[str], columns: tuple[Column, Column], label_separator: str | None) -> Rows:

@@ -18,7 +18,7 @@ OBJECTIVES: dict[str, dict[str, str]] = {
 }
 STUDY = "study.json"
 # What may be another when a study is gone on with: more trials, or more time.
-_MAY_CHANGE = ("max_trials", "max_minutes", "versions")
+_MAY_CHANGE = ("max_trials", "max_minutes", "versions", "about")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,10 +16,10 @@ from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.loading import load_encoder
 from tfembed.features import FeatureCache
 from tfembed.features.key import encoder_key
+from tfembed.search.about import about, describe_parts
 from tfembed.search.display import SearchDisplay
 from tfembed.search.encoders import Encoders
 from tfembed.search.files import sweep
-from tfembed.search.folds import content_key
 from tfembed.search.job import Job, open_workshop, share_trials
 from tfembed.search.plan import Plan, begin, versions
 from tfembed.search.records import Records
@@ -124,10 +124,13 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
     cache: FeatureCache,
     workers: int,
 ) -> Study:
+    from tfembed.report import write_report  # it reads studies, and imports from this package
+
     loaded = {name: encoders.fresh(name) for name in encoders.names}
     chosen = _space(space, loaded, data)
     sketched = sketch(chosen)
     description = _describe(plan, sketched, loaded, data)
+    description["about"] = about(loaded, data, default_space=space is default_space)
     shop = open_workshop(encoders, data, plan, folder, cache)
     begin(folder, description)
     with _alone(folder), _without_repetition(), SearchDisplay(plan) as display:
@@ -140,7 +143,9 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
         winner = choose(runner.done, plan)
         display.say(f"winner: {winner.name}; trained again on all but the test part")
         crown(shop, winner, data, folder)
-    return load_study(folder)
+        study = load_study(folder)
+        write_report(study, data)
+    return study
 
 
 def _loaders(given: Any, workers: int) -> dict[str, Callable[[], Encoder]]:
@@ -188,13 +193,11 @@ def _space(
 
 def _describe(plan: Plan, sketched: dict[str, Any], loaded: Mapping[str, Encoder], data: Dataset) -> dict[str, Any]:
     """All that the trials depend on, by topic, as JSON values."""
-    parts = {"train": data.train, "validation": data.validation, "test": data.test}
-    contents = {name: f"{len(split)} examples, {content_key(split)}" for name, split in parts.items()}
     return {
         "plan": asdict(plan),
         "space": sketched,
         "encoders": {name: encoder_key(encoder) for name, encoder in loaded.items()},
-        "data": {"task": data.task, "classes": list(data.class_names), **contents},
+        "data": describe_parts(data),
         "source": data.source,
         "versions": versions(),
     }

@@ -6,11 +6,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from safetensors.numpy import save
 
-from tfembed.data import Dataset
-from tfembed.predict import evaluate, predict
+from tfembed.data import Dataset, Split
+from tfembed.encoders.encoder import INPUTS
+from tfembed.predict import evaluate, parts_of, predict
 from tfembed.runs import BEST, save_run
 from tfembed.search.candidate import candidate_from_dict
 from tfembed.search.files import read_json, write_json, write_whole
@@ -22,7 +24,8 @@ from tfembed.search.trial import Trial
 from tfembed.search.workshop import Workshop
 from tfembed.strategies import Strategy
 
-RESULT, TEST = "result.json", "test.safetensors"
+RESULT, TEST, EMBEDDED = "result.json", "test.safetensors", "embeddings.safetensors"
+_MOST_EMBEDDED = 1_000  # examples that a projector shows with ease
 
 
 def choose(trials: Sequence[Trial], plan: Plan) -> Trial:
@@ -59,7 +62,7 @@ def crown(shop: Workshop, trial: Trial, data: Dataset, folder: Path) -> dict[str
     """Train the winner on training and validation part with every seed, and measure it on the test part.
 
     The model of the first seed is kept as a run in the folder `best`, what all came to in `result.json`, what the first
-    one says of the test part in `test.safetensors`.
+    one says of the test part in `test.safetensors`, and its embeddings of `embedded_part` in `embeddings.safetensors`.
 
     Args:
         shop: What trials share.
@@ -94,6 +97,7 @@ def crown(shop: Workshop, trial: Trial, data: Dataset, folder: Path) -> dict[str
             if len(data.test):
                 outputs = predict(model, data.test.examples, cache=shop.cache).probabilities
                 write_whole(folder / TEST, save({"labels": data.test.labels, "outputs": outputs}))
+            _keep_embeddings(shop, model, data, folder)
             record = {"data": data.source, "encoder": candidate.encoder, "class_names": list(data.class_names)}
             save_run(best, model, result, record)
         phases = [asdict(phase) for phase in result.phases]
@@ -101,6 +105,19 @@ def crown(shop: Workshop, trial: Trial, data: Dataset, folder: Path) -> dict[str
     found = identity | {"name": trial.name, "runs": runs} | _means(runs)
     write_json(path, found)
     return found
+
+
+def embedded_part(data: Dataset) -> Split:
+    """The examples whose embeddings are kept: the first of the validation part, or of all but the test part."""
+    part = data.validation if len(data.validation) else data.train
+    return part.subset(np.arange(min(len(part), _MOST_EMBEDDED)))
+
+
+def _keep_embeddings(shop: Workshop, model: keras.Model, data: Dataset, folder: Path) -> None:
+    encoder, part = parts_of(model).encoder, embedded_part(data)
+    source = shop.cache.get(encoder, part.examples, len(encoder.blocks))
+    embeddings = np.asarray(source.batch(np.arange(len(part)))[INPUTS], "float32")
+    write_whole(folder / EMBEDDED, save({"embeddings": embeddings, "labels": part.labels}))
 
 
 def _means(runs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,55 @@
+"""`tfembed doctor`: what is installed, what the machine has, and whether it fits together."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tfembed.doctor import Examination
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+@click.pass_context
+def doctor(context: click.Context, as_json: bool) -> None:
+    """Say what is installed, what the machine has, and whether it fits together; exit code 1 if it does not."""
+    from tfembed.doctor import examine
+    from tfembed.progress import waiting
+
+    with waiting("Looking at the machine"):
+        found = examine()
+    click.echo(json.dumps(found.to_dict(), indent=1) if as_json else _in_words(found))
+    if found.findings:
+        context.exit(1)
+
+
+def _in_words(found: "Examination") -> str:
+    lines = [f"{name:16} {version or 'not installed'}" for name, version in found.versions.items()]
+    machine = found.machine
+    if "cpu" in machine:
+        cpu = machine["cpu"]
+        lines.append(
+            f"{'CPU':16} {cpu['name']}, {cpu['cores']} cores; {' '.join(cpu['features']) or 'no features known'}"
+        )
+        lines.append(f"{'memory':16} {_gigabytes(machine['memory'])}")
+    if "devices" in machine:
+        for i, device in enumerate(machine["devices"]):
+            capability = f", compute capability {device['compute_capability']}" if device["compute_capability"] else ""
+            memory = f"{_gigabytes(device['memory'])}, {_gigabytes(device['free'])} free"
+            lines.append(f"{f'GPU {i}':16} {device['name']}{capability}; {memory}")
+        if not machine["devices"]:
+            lines.append(f"{'GPU':16} none that TensorFlow sees")
+        hardware = {True: "in hardware", False: "not in hardware", None: "not known"}[machine["bfloat16"]]
+        lines.append(f"{'bfloat16':16} {hardware}")
+        lines.append(f"{'XLA':16} {machine['xla'] or 'compiles'}")
+    cache = found.cache
+    lines.append(f"{'features':16} {cache['folder']}: {_gigabytes(cache['bytes'])}, {_gigabytes(cache['free'])} free")
+    if not found.findings:
+        return "\n".join([*lines, "all of it fits together"])
+    problems = [f"does not fit: {each.what}\n  try: {each.todo}" for each in found.findings]
+    return "\n".join([*lines, *problems])
+
+
+def _gigabytes(num_bytes: int | None) -> str:
+    return "unknown" if num_bytes is None else f"{num_bytes / 1e9:,.1f} GB"
