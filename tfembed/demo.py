@@ -78,8 +78,9 @@ def _cells(values: Iterable[Any]) -> str:
 def _print_commands(console: Console, base_path: Path) -> None:
     name = base_path.name
     body = '{"instances": ["where is my suitcase"]}'
-    console.print("serve it (TensorFlow Serving), and ask it something:")
+    console.print("serve it (here, or with TensorFlow Serving), and ask it something:")
     for line in (
+        f"  tfembed serve '{base_path}'",
         f"  docker run --rm -p 8501:8501 -v '{base_path}:/models/{name}' -e MODEL_NAME={name} tensorflow/serving",
         f"  tensorflow_model_server --rest_api_port=8501 --model_name={name} --model_base_path='{base_path}'",
         f"  curl -d '{body}' http://localhost:8501/v1/models/{name}:predict",

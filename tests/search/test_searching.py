@@ -59,6 +59,16 @@ def test_the_winner_is_trained_on_all_but_the_test_part(found: te.Study) -> None
     assert te.load_run(found.folder)[1]["encoder"] == "tiny"
 
 
+def test_the_winner_is_calibrated_as_its_trial_was(found: te.Study) -> None:
+    """Its validation examples are trained on now: the temperature is the one that they gave before."""
+    winner = next(trial for trial in found.trials if trial.name == found.result["name"])
+    expected = [execution["temperature"] for execution in winner.executions]
+    assert expected[0] != 1
+    assert float(found.best_model().layers[-1].temperature) == pytest.approx(
+        np.exp(np.mean(np.log(expected))), rel=1e-5
+    )
+
+
 def test_a_trial_says_what_it_did(found: te.Study) -> None:
     """Each trial has its values, its phases with their histories, and what it says of validation examples."""
     trial = next(trial for trial in found.trials if trial.number is not None and trial.state == "completed")

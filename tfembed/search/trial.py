@@ -23,7 +23,8 @@ class Trial:
         reason: Why it was stopped or failed.
         metrics: On the validation part, or over the folds; means over the seeds. See `evaluate`.
         spread: Standard deviation of each metric over the seeds; empty for one seed.
-        executions: For each seed and fold: `seed`, `fold`, `metrics`, and `phases` with their histories.
+        executions: For each seed and fold: `seed`, `fold`, `metrics`, the `temperature` of the scores, and `phases`
+            with their histories.
         trained_parameters: The largest number of values that could change in a phase.
         export_bytes: Of the weights that an export holds.
         seconds: What the strategy costs: those of all phases, also where one was known from another trial.

@@ -90,6 +90,7 @@ def crown(shop: Workshop, trial: Trial, data: Dataset, folder: Path) -> dict[str
     for seed in shop.seeds:
         session, model = Session(shop.checkpoints, key), shop.model(candidate, everything, seed)
         result = shop.train(candidate, model, everything, session, seed)
+        _take_temperature(model, trial)
         if len(data.test):
             test = evaluate(model, data.test, cache=shop.cache)
             result = replace(result, metrics=result.metrics | {"test": test})
@@ -105,6 +106,13 @@ def crown(shop: Workshop, trial: Trial, data: Dataset, folder: Path) -> dict[str
     found = identity | {"name": trial.name, "runs": runs} | _means(runs)
     write_json(path, found)
     return found
+
+
+def _take_temperature(model: keras.Model, trial: Trial) -> None:
+    """Calibrate the winner as its trial was, on validation examples: now that they are trained on, they say nothing."""
+    found = [execution["temperature"] for execution in trial.executions if execution["temperature"] is not None]
+    if found:
+        parts_of(model).last.temperature.assign(float(np.exp(np.mean(np.log(found)))))
 
 
 def embedded_part(data: Dataset) -> Split:

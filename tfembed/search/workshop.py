@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfembed.builders import build_model
 from tfembed.data import Dataset
 from tfembed.features import FeatureCache
-from tfembed.predict import evaluate, predict
+from tfembed.predict import evaluate, parts_of, predict
 from tfembed.search.candidate import Candidate
 from tfembed.search.checkpoints import Checkpoints
 from tfembed.search.encoders import Encoders, randomize
@@ -152,8 +152,9 @@ class _Attempt:
                 {"rows": rows, "fold": np.full(len(rows), fold), "labels": labels, "outputs": outputs}
             )
         self.export_bytes = weight_bytes(model)
-        phases = [asdict(phase) for phase in session.phases]
-        self.executions.append({"seed": seed, "fold": fold, "metrics": metrics, "phases": phases})
+        phases, temperature = [asdict(phase) for phase in session.phases], parts_of(model).temperature
+        execution = {"seed": seed, "fold": fold, "metrics": metrics, "temperature": temperature, "phases": phases}
+        self.executions.append(execution)
 
     def predictions(self) -> Arrays:
         names = self._predicted[0] if self._predicted else ()
