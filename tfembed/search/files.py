@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -47,6 +48,8 @@ def read_json(path: Path) -> Any:
 
 def sweep(folder: Path) -> None:
     """Remove what killed processes left behind."""
-    for path in folder.rglob(".aside-*"):
-        with suppress(OSError):
-            path.unlink()
+    for path in list(folder.rglob(".aside-*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -92,8 +92,8 @@ def search(  # noqa: PLR0913 - all but three have defaults
         ...     epochs=1,
         ... )
         >>> study = te.search("glyphs", data, space=space, max_trials=1, directory=tempfile.mkdtemp())
-        >>> study.leaderboard[-1].name
-        'majority class'
+        >>> [row.name for row in study.leaderboard if row.score > 0.5][0].startswith("linear")
+        True
     """
     plan = Plan(
         task=data.task,
