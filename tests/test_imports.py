@@ -22,7 +22,7 @@ LEVELS = (
     ("search", "report", "doctor", "doctor_check"),
     ("runs", "export"),
     ("train",),
-    ("running", "batches", "supervised_contrastive", "optimizers"),
+    ("running", "validation", "batches", "supervised_contrastive", "optimizers"),
     ("calibration",),
     ("predict", "features", "builders", "augmentation"),
     ("strategies",),

@@ -129,6 +129,19 @@ def test_low_rank_additions_end_up_in_the_weights():
     np.testing.assert_allclose(te.predict(reread, text).logits, te.predict(model, text).logits, atol=1e-5)
 
 
+def test_low_rank_additions_that_made_it_worse_are_undone():
+    """What they did to the attention's weights is judged, and taken back."""
+    model = te.build_text_classifier(attention_encoder(), ["ba", "ab"])
+    dataset = replace(letters(), validation=letters().train)
+    parts = parts_of(model)
+    assert run(parts, te.linear_probe().phases[0], dataset).kept
+    before = model.get_weights()
+    worse = run(parts, te.lora(1, epochs=1, learning_rate=30.0).phases[1], dataset)
+    assert not worse.kept
+    kernels = [(a, b) for a, b in zip(before, model.get_weights(), strict=True) if a.ndim > 1]
+    assert all(np.array_equal(a, b) for a, b in kernels)
+
+
 def dict_of(encoder):
     return {variable.path: variable.numpy() for variable in encoder.variables}
 

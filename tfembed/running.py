@@ -2,14 +2,12 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfembed.batches import Drawn, Epochs, InParts, batches, inputs_of, resident, targets
 from tfembed.data import Dataset, Split, class_weights
@@ -25,9 +23,9 @@ from tfembed.progress import progress
 from tfembed.saved_model.graph import CutError
 from tfembed.solution import solve_linear
 from tfembed.supervised_contrastive import contrastive_loss
+from tfembed.validation import loss_of, undone_if_worse
 
 _NOT_DECAYED = re.compile("bias|gamma|beta")
-_EXAMPLES_PER_MEASURING = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +79,17 @@ def run_phase(  # noqa: PLR0913 - what the result depends on, and who watches
     started, encoder, head = time.perf_counter(), parts.encoder, parts.head
     encoder.unfreeze(phase.unfreeze)
     head.trainable = True
-    with low_rank(encoder, phase.lora_rank):
+    with undone_if_worse(parts, data, phase, cache) as verdict, low_rank(encoder, phase.lora_rank):
         cut, not_cut, features = _features(encoder, data, cache)
+        if cut < len(encoder.blocks):
+            encoder.note_training(cut, data.train.examples, data.validation.examples)
         if phase.objective == "contrastive":
             features[0] = InParts.by_class(features[0], data.train.labels, phase.batch_size)
         work = _Work(parts, data, phase, seed, balanced, features[0], features[1], cut)
         model, trained = work.model(), [*encoder.trainable_variables]
         trained += head.trainable_variables if phase.objective == "labels" else []
-        with _undone_if_worse(work, model) as verdict:
-            solved = phase.solve and cut == len(encoder.blocks) and is_linear(head)
-            history = _solve(work) if solved else _fit(work, model, on_epoch)
+        solved = phase.solve and cut == len(encoder.blocks) and is_linear(head)
+        history = _solve(work) if solved else _fit(work, model, on_epoch)
     return PhaseResult(
         name=phase.name,
         num_frozen=cut,
@@ -138,15 +137,6 @@ class _Work:
             return keras.Model(inputs, keras.ops.concatenate([suffix(part) for part in self.features.parts(inputs)]))
         return keras.Model(inputs, self.parts.head(suffix(inputs)))
 
-    def loss(self, label_smoothing: float) -> Any:
-        """Of what the model gives."""
-        if self.phase.objective == "contrastive":
-            return contrastive_loss(self.phase.temperature)
-        if self.data.task == "regression":
-            return keras.losses.MeanSquaredError()
-        kinds = {"classification": keras.losses.CategoricalCrossentropy, "multi_label": keras.losses.BinaryCrossentropy}
-        return kinds[self.data.task](from_logits=True, label_smoothing=label_smoothing)
-
     def rows(self) -> Epochs | Drawn:
         """Which examples each batch has."""
         rng = np.random.default_rng(self.seed)
@@ -187,9 +177,10 @@ def _fit(
     phase, data, rows = work.phase, work.data, work.rows()
     epochs = 1 if isinstance(rows, Drawn) else phase.epochs
     head_only = work.cut == len(work.parts.encoder.blocks)
+    contrastive = phase.objective == "contrastive"
     model.compile(
         work.optimizer(epochs * len(rows)),
-        work.loss(phase.label_smoothing),
+        contrastive_loss(phase.temperature) if contrastive else loss_of(data.task, phase.label_smoothing),
         jit_compile=False,
         steps_per_execution=len(rows) if head_only else 1,
     )
@@ -234,30 +225,6 @@ class _Advance(keras.callbacks.Callback):
         """The batch is the last one that was taken."""
         self._advance(batch + 1 - self._done)
         self._done = batch + 1
-
-
-@contextmanager
-def _undone_if_worse(work: _Work, model: keras.Model) -> Iterator[dict[str, bool]]:
-    """Put the weights back where the validation loss is higher than it was, and say so.
-
-    A contrastive phase is not judged by it: its head has yet to be found.
-    """
-    verdict = {"kept": True}
-    judged = len(work.data.validation) > 0 and work.phase.objective == "labels"
-    before, weights = (_measure(work, model), model.get_weights()) if judged else (np.inf, [])
-    yield verdict
-    if judged and not _measure(work, model) <= before:
-        model.set_weights(weights)
-        verdict["kept"] = False
-
-
-def _measure(work: _Work, model: keras.Model) -> float:
-    """The validation loss, without label smoothing."""
-    loss, wanted, total = work.loss(0.0), targets(work.data.validation.labels, work.data), 0.0
-    for rows in Epochs(work.validation.lengths, _EXAMPLES_PER_MEASURING, None):
-        given = {name: tf.constant(value) for name, value in work.validation.batch(rows).items()}
-        total += float(loss(wanted[rows], model(given, training=False))) * len(rows)
-    return total / len(wanted)
 
 
 def _shares(work: _Work) -> np.ndarray:

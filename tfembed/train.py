@@ -90,8 +90,6 @@ def train(  # noqa: PLR0913 - all but three have defaults
     for i, phase in enumerate(strategy.phases):
         _seed(parts, seed + i)
         phases.append(run(parts, data, phase, seed=seed + i, balanced=balanced, cache=cache))
-        lowest = min(phase.num_frozen for phase in phases)
-        parts.encoder.note_training(lowest, data.train.examples, data.validation.examples)
     parts.encoder.trained_with = strategy.to_json()
     if len(data.validation) and data.task != "regression":
         calibrate(model, data.validation, cache=cache)

@@ -152,14 +152,14 @@ class Encoder(keras.layers.Layer):
         return self.dim
 
     def note_training(self, num_frozen: int, *examples: Any) -> None:
-        """Note on which examples, and with how many blocks frozen in all phases so far, the encoder is trained.
+        """Note on which examples, and with how many blocks frozen, the encoder is trained.
 
         Their embeddings are then made of the features at that cut, which are there already.
         """
         self._training.frozen, self._training.examples = num_frozen, examples
 
     def frozen_while_trained_on(self, examples: Any) -> int:
-        """How many blocks were frozen in all phases of training on these very examples; 0 for others."""
+        """How many blocks were frozen when it was last trained on these very examples; 0 for others."""
         return self._training.frozen if any(examples is each for each in self._training.examples) else 0
 
     def prepare(self, examples: Any) -> dict[str, Any]:

@@ -56,6 +56,8 @@ class Session:
         except Stopped:
             self.phases.append(self._cut_short(parts, phase, time.perf_counter() - started))
             raise
+        if result.num_frozen < len(parts.encoder.blocks):
+            parts.encoder.note_training(result.num_frozen, data.train.examples, data.validation.examples)
         self.keys.append(key)
         self.phases.append(result)
         return result
