@@ -21,7 +21,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfembed.serving.server import run_server
+from tfembed.serving.grpc_service import _Prediction
+from tfembed.serving.server import Running, run_server
 from tfembed.serving.settings import Settings
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
@@ -278,8 +279,17 @@ def test_health(channel: grpc.Channel) -> None:
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_deadline(predictions: Any) -> None:
-    """A request whose time is up is not answered."""
-    with pytest.raises(grpc.RpcError) as caught:
-        predictions.Predict(predict_request(x=[1.0]), timeout=0)
-    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+class NoTimeLeft:
+    """The context of a request whose client waits no longer, as far as the servicer looks at it."""
+
+    def time_remaining(self) -> float:
+        return 0.0
+
+    def abort(self, code: grpc.StatusCode, details: str) -> None:
+        raise TimeoutError(code.name, details)
+
+
+def test_deadline(running: Running) -> None:
+    """A request whose time is up does not reach the model."""
+    with pytest.raises(TimeoutError, match="DEADLINE_EXCEEDED.*before the model was run"):
+        _Prediction(running.service).Predict(predict_request(x=[1.0]), NoTimeLeft())
