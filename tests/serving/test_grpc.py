@@ -291,5 +291,5 @@ class NoTimeLeft:
 
 def test_deadline(running: Running) -> None:
     """A request whose time is up does not reach the model."""
-    with pytest.raises(TimeoutError, match="DEADLINE_EXCEEDED.*before the model was run"):
+    with pytest.raises(TimeoutError, match=r"DEADLINE_EXCEEDED.*before the model was run"):
         _Prediction(running.service).Predict(predict_request(x=[1.0]), NoTimeLeft())
