@@ -18,13 +18,7 @@ class ShownRow:
     """A row of the leaderboard as it is shown.
 
     Attributes:
-        rank: See `Row`; so are `name`, `score`, `pareto` and what it costs.
-        name: .
-        score: .
-        pareto: .
-        trained_parameters: .
-        seconds: .
-        export_bytes: .
+        rank: See `Row`, also for `name`, `score`, `pareto`, `trained_parameters`, `seconds` and `export_bytes`.
         shown: The score with its spread, for people.
         meter: How far the score is from the worst one in the running to the best one, in percent; None without one.
         remark: What one would not expect.
