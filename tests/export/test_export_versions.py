@@ -67,7 +67,7 @@ def test_a_folder_without_versions_is_named(name: str, tmp_path: Path) -> None:
 def test_several_models_have_a_config(tmp_path: Path) -> None:
     """It is what TF Serving reads, with every model by its name; a single model needs none."""
     write_version(tmp_path / "a", 1)
-    (tmp_path / "no model").mkdir()
+    (tmp_path / "no model" / "2026").mkdir(parents=True)
     assert write_models_config(tmp_path) is None
     write_version(tmp_path / 'b "quoted"', 3)
     file = write_models_config(tmp_path)

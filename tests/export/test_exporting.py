@@ -345,7 +345,7 @@ def test_the_model_card(fine_tuned: keras.Model, tmp_path: Path, unchecked: None
     card = (te.export(fine_tuned, tmp_path, about=about) / "assets.extra" / "model_card.md").read_text("utf-8")
     for line in ("Tells 3 classes apart: a, ß, c.", "- data: letters.csv", "- strategy: one epoch", "| test | 0.75 |"):
         assert line in card
-    assert "image_bytes" not in card or "b64" in card
+    assert '"instances": [{"b64": "..."}]' in card
 
 
 def test_an_export_that_is_killed_leaves_no_version(tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ def write_models_config(folder: Path) -> Path | None:
     Returns:
         The file; None where there are fewer than two models.
     """
-    bases = sorted(base for base in folder.iterdir() if base.is_dir() and any(map(str.isdecimal, os.listdir(base))))
+    found = {path.parents[1] for path in folder.glob("*/*/saved_model.pb") if path.parent.name.isdecimal()}
+    bases = sorted(base for base in found if not base.name.startswith("."))
     if len(bases) < 2:
         return None
     entries = [
