@@ -7,28 +7,32 @@ import tensorflow as tf
 
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.preprocessing import ImagePreprocessing, mask_name
+from tfembed.encoders.request import Request
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.saved_model.layer import HubLayer
 
 _DEFAULT_SIZE = (224, 224)
 
 
-def load(handle: str, spec: EncoderSpec | None, *, preprocessing: str | None, pooling: str | None) -> Encoder:
+def load(wanted: Request) -> Encoder:
     """Load a SavedModel as an encoder.
 
     Args:
-        handle: A folder, an archive or a web address.
-        spec: What is known of it; found out from its inputs if None.
-        preprocessing: Handle of the text preprocessing that goes with it.
-        pooling: See EncoderSpec.
+        wanted: Its handle is a folder, an archive or a web address.
 
     Raises:
         ValueError: If the module takes neither texts nor images, or lacks its preprocessing.
     """
+    handle = wanted.handle
     body = HubLayer(handle)
     inputs = body.input_specs
-    found = _describe(handle, inputs, spec)
-    found = replace(found, pooling=pooling or found.pooling, preprocessing=preprocessing or found.preprocessing)
+    found = _describe(handle, inputs, wanted.spec)
+    found = replace(
+        found,
+        pooling=wanted.pooling or found.pooling,
+        preprocessing=wanted.preprocessing or found.preprocessing,
+        output=wanted.output or found.output,
+    )
     if isinstance(inputs, dict) and len(inputs) > 1:
         if found.preprocessing is None:
             raise ValueError(

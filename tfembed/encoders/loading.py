@@ -1,21 +1,34 @@
 """From a handle to an encoder: one function for every source."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from tfembed.encoders import hub, keras_hub
 from tfembed.encoders.catalog import CATALOG
 from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.resources import resource_path
 
+# A new source is one module, and one line here.
+SCHEMES: dict[str, Callable[[Request], Encoder]] = {
+    "keras_hub": keras_hub.load,
+    "https": hub.load,
+    "http": hub.load,
+}
 
-def load_encoder(
-    handle: str | os.PathLike[str],
+
+def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
+    handle: str | os.PathLike[str] | Any,
     *,
     preprocessing: str | None = None,
     pooling: str | None = None,
+    output: str | None = None,
+    weights: str | os.PathLike[str] | None = PRETRAINED,
     sequence_length: int | None = None,
     compute: str = "float32",
+    trust: bool = False,
 ) -> Encoder:
     """Load a pretrained encoder, frozen.
 
@@ -24,10 +37,13 @@ def load_encoder(
             on tfhub.dev or Kaggle.
         preprocessing: The handle of the preprocessing module, for text encoders that come as a pair.
         pooling: `"mean"`, `"max"` or `"cls"` to make one vector of an encoder's token vectors.
+        output: The name of the output, or of the layer, that embeddings are made of, where there are several.
+        weights: `"pretrained"`, a file with weights where the source takes one, or None for random ones.
         sequence_length: Tokens kept of a text, its first ones and the separator at its end; None to let training
             choose: the 99th percentile of its texts.
         compute: What the features of the frozen part are computed in: `"float32"`; `"bfloat16"`; or `"auto"`, which
             takes bfloat16 where there is hardware for it and a sample agrees. What is exported stays float32.
+        trust: Load files that can do more than hold weights (pickles, modules that write files) as well.
 
     Raises:
         ValueError: If the handle is none of these, or names something that is no encoder.
@@ -37,27 +53,39 @@ def load_encoder(
         >>> [block.name for block in load_encoder("glyphs").blocks][0]
         'stem'
     """
-    text = os.fspath(handle)
-    spec = CATALOG.get(text)
-    if spec is not None and spec.handle.startswith("keras_hub:"):
-        most = max(spec.max_length, sequence_length or 0)
-        encoder = keras_hub.load(replace(spec, pooling=pooling or spec.pooling, max_length=most))
-        return _frozen(encoder, sequence_length, compute)
-    target = spec.handle if spec else text
-    if target.startswith("resource:"):
+    if isinstance(handle, os.PathLike):
+        handle = os.fspath(handle)
+    spec = CATALOG.get(handle) if isinstance(handle, str) else None
+    target = spec.handle if spec else handle
+    if isinstance(target, str) and target.startswith("resource:"):
         target = str(resource_path(target.removeprefix("resource:")))
-    elif spec is None and "://" not in text and not os.path.exists(text):
-        raise ValueError(
-            f"{text!r} is no encoder. Pass a name of the catalogue ({', '.join(CATALOG)}), a folder or .tar.gz with "
-            "a SavedModel, or an address such as https://tfhub.dev/google/nnlm-en-dim128/2 or "
-            "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim128/1."
-        )
-    return _frozen(hub.load(target, spec, preprocessing=preprocessing, pooling=pooling), sequence_length, compute)
-
-
-def _frozen(encoder: Encoder, sequence_length: int | None, compute: str) -> Encoder:
+    wanted = Request(
+        handle=target,
+        spec=spec,
+        preprocessing=preprocessing,
+        pooling=pooling,
+        output=output,
+        weights=weights,
+        max_length=sequence_length,
+        trust=trust,
+    )
+    encoder = _source_of(wanted)(wanted)
     encoder.spec = replace(encoder.spec, compute=compute)
     encoder.unfreeze(False)
     if sequence_length is not None:
         encoder.limit_length(sequence_length)
     return encoder
+
+
+def _source_of(wanted: Request) -> Callable[[Request], Encoder]:
+    """The function that loads what is wanted: by the scheme of the handle, or by what lies there."""
+    scheme = wanted.handle.partition(":")[0]
+    if ":" in wanted.handle and scheme in SCHEMES:
+        return SCHEMES[scheme]
+    if wanted.spec is None and not os.path.exists(wanted.handle):
+        raise ValueError(
+            f"{wanted.handle!r} is no encoder. Pass a name of the catalogue ({', '.join(CATALOG)}), a folder or "
+            ".tar.gz with a SavedModel, or an address such as https://tfhub.dev/google/nnlm-en-dim128/2 or "
+            "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim128/1."
+        )
+    return hub.load
