@@ -1,5 +1,6 @@
 """Encoders by short name: one literal table."""
 
+from tfembed.encoders.catalog_models import MODELS
 from tfembed.encoders.spec import EncoderSpec
 
 _SPECS = (
@@ -69,4 +70,4 @@ _SPECS = (
     ),
 )
 
-CATALOG: dict[str, EncoderSpec] = {spec.name: spec for spec in _SPECS}
+CATALOG: dict[str, EncoderSpec] = {spec.name: spec for spec in (*_SPECS, *MODELS)}

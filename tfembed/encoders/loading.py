@@ -1,6 +1,7 @@
 """From a handle to an encoder: one function for every source."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -8,12 +9,15 @@ from typing import Any
 from tfembed.encoders import hub, keras_hub
 from tfembed.encoders.catalog import CATALOG
 from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.hugging_face import loading as hugging_face
 from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.resources import resource_path
 
 # A new source is one module, and one line here.
 SCHEMES: dict[str, Callable[[Request], Encoder]] = {
     "keras_hub": keras_hub.load,
+    "kaggle": keras_hub.load,
+    "hf": hugging_face.load,
     "https": hub.load,
     "http": hub.load,
 }
@@ -33,8 +37,9 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     """Load a pretrained encoder, frozen.
 
     Args:
-        handle: A name of the catalogue (`tfembed encoders` lists it), a SavedModel folder or `.tar.gz`, or an address
-            on tfhub.dev or Kaggle.
+        handle: A name of the catalogue (`tfembed encoders` lists it), a SavedModel folder or `.tar.gz`, an address on
+            tfhub.dev or Kaggle, `hf://owner/name` or a folder with the same files, or a preset of KerasHub: its name,
+            its folder, or `kaggle://...`.
         preprocessing: The handle of the preprocessing module, for text encoders that come as a pair.
         pooling: `"mean"`, `"max"` or `"cls"` to make one vector of an encoder's token vectors.
         output: The name of the output, or of the layer, that embeddings are made of, where there are several.
@@ -82,10 +87,15 @@ def _source_of(wanted: Request) -> Callable[[Request], Encoder]:
     scheme = wanted.handle.partition(":")[0]
     if ":" in wanted.handle and scheme in SCHEMES:
         return SCHEMES[scheme]
+    if hugging_face.is_folder(wanted.handle):
+        return hugging_face.load
     if wanted.spec is None and not os.path.exists(wanted.handle):
+        if re.fullmatch(r"\w+", wanted.handle) and keras_hub.is_preset(wanted.handle):
+            return keras_hub.load
         raise ValueError(
             f"{wanted.handle!r} is no encoder. Pass a name of the catalogue ({', '.join(CATALOG)}), a folder or "
-            ".tar.gz with a SavedModel, or an address such as https://tfhub.dev/google/nnlm-en-dim128/2 or "
-            "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim128/1."
+            ".tar.gz with a SavedModel, an address such as https://tfhub.dev/google/nnlm-en-dim128/2 or "
+            "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim128/1, hf://owner/name, or a preset of "
+            "KerasHub such as bert_tiny_en_uncased."
         )
     return hub.load

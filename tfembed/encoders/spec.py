@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 COMPUTES = ("float32", "bfloat16", "auto")
-POOLINGS = ("mean", "max", "cls")
+POOLINGS = ("mean", "max", "cls", "mean_sqrt_len")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,12 +16,15 @@ class EncoderSpec:
         kind: `"text"` or `"image"`.
         preprocessing: Handle of the module that goes with it, for text encoders that come as a pair.
         output: Which output to take, where there are several.
-        pooling: How one vector is made of a sequence: `"mean"` over the real tokens, `"max"`, or the first (`"cls"`).
+        pooling: How one vector is made of a sequence: `"mean"` over the real tokens, `"max"`, the first (`"cls"`), or
+            the sum over the root of their number (`"mean_sqrt_len"`).
         normalize: Whether embeddings get length 1.
         image_size: Height and width in pixels.
         mean: Subtracted from pixel values in [0, 1].
         scale: Divides what remains; mean 0.5 and scale 0.5 give [-1, 1].
         max_length: Tokens kept of a text.
+        dim: Length of an embedding, where it is known before the encoder is loaded.
+        parameters: Number of its parameters, where it is known before.
         depths: Cuts whose features, pooled, are joined to the embedding; depth k lies behind k blocks.
         compute: What the frozen part computes in: `"float32"`, `"bfloat16"`, or `"auto"`, which takes bfloat16 where
             there is hardware for it and a sample agrees.
@@ -41,6 +44,8 @@ class EncoderSpec:
     mean: float = 0.0
     scale: float = 1.0
     max_length: int = 256
+    dim: int | None = None
+    parameters: int | None = None
     depths: tuple[int, ...] = ()
     compute: str = "float32"
     licence: str = "unknown"

@@ -1,0 +1,99 @@
+"""Download a model from the Hugging Face Hub, once: whole and checked, or not at all."""
+
+import functools
+import hashlib
+import os
+import re
+from pathlib import Path
+
+# What a model may consist of; weights in other formats lie beside it and are left there.
+_WANTED = ["README.md", "*.json", "*.txt", "*.model", "*.safetensors", "model*.weights.h5", "assets/*"]
+_UNWANTED = ["onnx/*", "openvino/*", "coreml/*", "*/onnx/*", "*/openvino/*", "checkpoint-*", "runs/*"]
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def fetch(name: str) -> Path:
+    """The folder of a model, downloaded if it is not in the cache of huggingface_hub.
+
+    What is in the cache is taken as it is, without a look at the network: pass a revision for another state.
+
+    Args:
+        name: `owner/name`, or `owner/name@revision` with a branch, a tag or a commit.
+
+    Returns:
+        The folder; its files may be links into the cache.
+
+    Raises:
+        ValueError: If there is no such model, or it is not open to everyone.
+        ConnectionError: If it must be downloaded and cannot be, or arrives damaged.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    repository, _, revision = name.partition("@")
+    download = functools.partial(
+        snapshot_download,
+        repository,
+        revision=revision or None,
+        allow_patterns=_WANTED,
+        ignore_patterns=_UNWANTED,
+        endpoint=os.environ.get("HF_ENDPOINT"),
+    )
+    try:
+        return Path(download(local_files_only=True))
+    except HFValidationError as error:
+        raise ValueError(f"'hf://{name}' is no handle: expected hf://owner/name. Look for it on {_site()}.") from error
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        folder = Path(download())
+    except GatedRepoError as error:
+        raise ValueError(
+            f"'hf://{name}' is open only to those who agreed to its terms: do so on {_site()}/{repository}, then run "
+            "`hf auth login`."
+        ) from error
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise ValueError(f"There is no 'hf://{name}' on {_site()}: look for its name there.") from error
+    except Exception as error:  # the HTTP client's errors have no class in common with huggingface_hub's own
+        if isinstance(error, ValueError | TypeError):
+            raise
+        raise ConnectionError(_offline(name, repository, error)) from error
+    _check(folder, name)
+    return folder
+
+
+def _offline(name: str, repository: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:200]
+    return (
+        f"'hf://{name}' could not be downloaded: {reason}. Without internet, fetch config.json, model.safetensors, "
+        "the vocabulary (vocab.txt; or vocab.json and merges.txt; or the .model file), tokenizer_config.json, "
+        "modules.json with the folders that it names or preprocessor_config.json, as far as there are any, from "
+        f"{_site()}/{repository}/tree/main elsewhere; put them into a folder, and pass the folder."
+    )
+
+
+def _site() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def _check(folder: Path, name: str) -> None:
+    """Check the files against the checksums by which the Hub names them."""
+    for path in folder.rglob("*.safetensors"):
+        stored = path.resolve()
+        if _SHA256.fullmatch(stored.name) is None:
+            continue
+        with stored.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != stored.name:
+            path.unlink()
+            stored.unlink(missing_ok=True)
+            raise ConnectionError(
+                f"'hf://{name}' arrived damaged: {path.name} has SHA-256 {digest}, expected {stored.name}. It was "
+                "removed; load it again."
+            )
