@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfembed.encoders import activations, patches, pixels, relative, text_tokens  # noqa: F401 - the files of models name them
+from tfembed.encoders import activations, patches, pixels, relative, text_tokens  # noqa: F401 - files name them
 from tfembed.encoders.composition import consists_of
 from tfembed.encoders.compute import choose_compute, has_bfloat16, sample_examples
 from tfembed.encoders.forward import INPUTS, MASK, forward
@@ -181,13 +181,26 @@ class Encoder(keras.layers.Layer):
             What `prepare` gives, and how many tokens each text had before it was cut off, int64 `(n,)`; None where
             there is no padding mask.
         """
+        try:
+            prepared = self._traced_tokenizer()(texts)
+        except tf.errors.NotFoundError:  # a seed was set
+            self.renew_vocabularies()
+            prepared = self._traced_tokenizer()(texts)
+        return limit_tokens(prepared, self.sequence_length), count_tokens(prepared)
+
+    def _traced_tokenizer(self) -> Callable[[Any], dict[str, Any]]:
         # The vocabulary may have been changed in place.
         known, now = self._tokenizer, consists_of(self.preprocessing, with_weights=True)
         if known.traced is None or known.traced_from != now:
             trace = tf.function(self._preprocessed, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
             known.traced, known.traced_from = trace.get_concrete_function(), now
-        prepared = known.traced(texts)
-        return limit_tokens(prepared, self.sequence_length), count_tokens(prepared)
+        return known.traced
+
+    def renew_vocabularies(self) -> None:
+        """Make vocabularies anew that TensorFlow drops whenever a seed is set; without them, texts have no tokens."""
+        if self.preprocessing is not None:
+            text_tokens.renew_vocabularies(self.preprocessing)
+        self._tokenizer.traced = None
 
     def limit_length(self, sequence_length: int) -> None:
         """Keep so many tokens of a text, whatever it is trained on; compile the model again after it.

@@ -83,7 +83,7 @@ def _text_encoder(wanted: Request, preset: str, backbone: Any) -> Encoder:
     if output is not None and output not in outputs:
         raise ValueError(f"Encoder {wanted.name!r} has no output {output!r}: choose one of {sorted(outputs)}.")
     # What acts on another output than the one that is wanted, such as the pooler, is left out.
-    body = keras.Model(backbone.input, outputs if output is None else {output: outputs[output]}, name="body")
+    body = backbone if output is None else keras.Model(backbone.input, {output: outputs[output]}, name="body")
     pooling = None if output == _POOLED else wanted.pooling or known.pooling or "mean"
     spec = replace(known, output=output, pooling=pooling, max_length=most)
     return Encoder(spec, body, _text_preprocessor(wanted, preset, backbone, most))
@@ -112,7 +112,7 @@ def _image_encoder(wanted: Request, preset: str, backbone: Any) -> Encoder:
     else:
         fixed = tuple(backbone.inputs[0].shape[1:3])
         converter.image_size = (converter.image_size or _DEFAULT_SIZE) if None in fixed else fixed
-        body = keras.Model(backbone.inputs[0], backbone.output, name="body")
+        body = keras.Model(*backbone.inputs, backbone.output) if isinstance(backbone.input, dict) else backbone
     known = wanted.spec or EncoderSpec(name=wanted.name, handle=str(wanted.handle), kind="image", source="KerasHub")
     pooling = wanted.pooling or known.pooling
     if len(body.output.shape) == 3:  # vectors of patches

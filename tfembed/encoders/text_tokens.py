@@ -68,6 +68,7 @@ class TextTokens(keras.layers.Layer):
     ) -> None:
         super().__init__(**{"dtype": "int32", "trainable": False} | layer_options)
         self._convert_input_args = False
+        self.tokenizer = preprocessor.tokenizer  # comes before what the preprocessor makes when it is first called
         self.preprocessor = preprocessor
         self.writing = Writing(**writing) if isinstance(writing, dict) else writing
         self.built = True
@@ -98,3 +99,10 @@ class TextTokens(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "TextTokens":
         """Make the layer of a config."""
         return cls(**config | {"preprocessor": keras.saving.deserialize_keras_object(config["preprocessor"])})
+
+
+def renew_vocabularies(layer: keras.layers.Layer) -> None:
+    """Make the SentencePiece models inside a layer anew: TensorFlow drops them whenever a seed is set."""
+    for each in layer._flatten_layers():
+        if getattr(each, "proto", None):
+            each.set_proto(each.proto)
