@@ -29,7 +29,7 @@ LEVELS = (
     ("description",),  # what a strategy does to an encoder, in words
     ("startup",),
     ("encoders", "heads", "solution", "phases", "data", "progress"),
-    ("saved_model", "resources", "serving", "installed"),
+    ("saved_model", "resources", "serving", "installed", "allocator"),
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 FENCES = {
