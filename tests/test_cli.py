@@ -1,6 +1,7 @@
 """The command line."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -207,6 +208,37 @@ def test_predict_several_labels_and_values(label: str, shown: str, place: Path) 
     assert shown in line
 
 
+def test_export_measures_on_what_the_run_has_not_learned_from(place: Path, text_run: tuple[Path, str]) -> None:
+    """Where its data are still there, --quantize and --out-of-scope take the validation part."""
+    (place / "others.txt").write_text("zebra\n\nquantum chromodynamics\n", encoding="utf-8")
+    options = ["--quantize", "bfloat16", "--out-of-scope", place / "others.txt", "--json"]
+    told = json.loads(_run("export", text_run[0], place / "models" / "texts", *options))
+    record = json.loads((text_run[0] / "run.json").read_text("utf-8"))
+    validation = te.load_text(record["recipe"]["source"]).validation
+    assert told["quantization"]["num_examples"] == len(validation)
+    assert told["quantization"]["before"] == pytest.approx(record["result"]["metrics"]["validation"]["accuracy"])
+    assert 0 <= told["reject_below"] <= 1
+    assert "bfloat16: weights of" in _run("export", text_run[0], place / "models" / "texts", *options[:2])
+
+
+def test_export_without_the_data(
+    place: Path, image_run: tuple[Path, dict[str, Any]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the data of the run are gone it is checked with made-up examples, and says so; --quantize is refused."""
+    run = shutil.copytree(image_run[0], tmp_path / "run")
+    record = json.loads((run / "run.json").read_text("utf-8"))
+    record["recipe"]["source"] = str(tmp_path / "gone")
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert (tmp_path / "served" / "1" / "saved_model.pb") == Path(
+        json.loads(_run("export", run, tmp_path / "served", "--json"))["folder"]
+    ) / "saved_model.pb"
+    assert "made-up examples are taken" in caplog.text
+    with pytest.raises(ValueError, match="there are no examples to measure on"):
+        CliRunner().invoke(
+            cli, ["export", str(run), str(tmp_path / "small"), "--quantize", "bfloat16"], catch_exceptions=False
+        )
+
+
 def test_export(place: Path, image_run: tuple[Path, dict[str, Any]]) -> None:
     """A run is exported as the next version, and the folder is said."""
     folder = Path(json.loads(_run("export", image_run[0], place / "models" / "images", "--json"))["folder"])
@@ -320,4 +352,4 @@ def test_search_exports_its_winner(tmp_path: Path) -> None:
     assert {row["name"] for row in again["leaderboard"]} >= {"majority class", "linear probe", "full fine-tuning"}
     assert len(json.loads(_run("predict", out, "what a film", "--json"))) == 1
     exported = json.loads(_run("export", out, tmp_path / "served", "--json"))
-    assert exported == {"folder": str(tmp_path / "served" / "1")}
+    assert exported == {"folder": str(tmp_path / "served" / "1"), "quantization": None, "reject_below": None}

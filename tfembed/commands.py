@@ -1,5 +1,6 @@
 """What the commands of the command line do, without parsing and printing."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -10,9 +11,13 @@ import keras
 
 import tfembed as te
 from tfembed.builders import build_model
+from tfembed.data.again import make_again
+from tfembed.data.recipe import recipe_from_dict
 from tfembed.encoders.inspection import inspect_cuts
 from tfembed.progress import waiting
 from tfembed.runs import check_free
+
+logger = logging.getLogger(__name__)
 
 _SAMPLE_LABELS = {"intents": "intent", "reviews": "sentiment"}
 _PLAIN: dict[str, Callable[[], te.Strategy]] = {
@@ -59,7 +64,8 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
         encoder = te.load_encoder(handle, **loading)
         model = build_model(encoder, dataset, head)
     result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"])
-    return model, result, {"data": dataset.source, "encoder": handle, "class_names": list(dataset.class_names)}
+    record = {"data": dataset.source, "encoder": handle, "class_names": list(dataset.class_names)}
+    return model, result, record | {"recipe": dataset.recipe and asdict(dataset.recipe)}
 
 
 def search_on(data: str, out: Path, options: dict[str, Any]) -> te.Study:
@@ -158,6 +164,56 @@ def predict_with(run: Path, examples: tuple[str, ...]) -> list[dict[str, Any]]:
     labels = found.labels or [None] * len(examples)
     rows = zip(examples, labels, scores, strict=True)
     return [{"example": example, "label": label, "score": score} for example, label, score in rows]
+
+
+def export_run(run: Path, base_path: Path, options: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """Export the model of a run; see `tfembed.export`.
+
+    Args:
+        run: Its folder.
+        base_path: Of the versions.
+        options: The options of `tfembed export`, by name.
+
+    Returns:
+        The folder of the version, and what its record says.
+
+    Raises:
+        ValueError: If the run cannot be read, or there is nothing to measure on.
+    """
+    with waiting(f"Loading {run}"):
+        model, record = te.load_run(run)
+        unseen = _unseen(record)
+    threshold = options["reject_below"]
+    if options["out_of_scope"] is not None:
+        if threshold is not None or unseen is None:
+            why = "leave --reject-below out" if threshold is not None else f"the data of {run} are needed, and gone"
+            raise ValueError(f"--out-of-scope chooses the score below which inputs are rejected: {why}.")
+        threshold = te.rejection_threshold(model, unseen.examples, _examples_in(options["out_of_scope"]))
+    about = {"data": record.get("data"), "metrics": record["result"]["metrics"], "seed": record["result"]["seed"]}
+    folder = te.export(
+        model, base_path, examples=unseen, reject_below=threshold, quantize=options["quantize"], about=about
+    )
+    return folder, next(each.record for each in te.versions(base_path) if each.folder == folder)
+
+
+def _unseen(record: dict[str, Any]) -> te.Split | None:
+    """Examples that a run was not trained on; None where its data are gone or have changed."""
+    if record.get("recipe") is None:
+        return None
+    try:
+        data = make_again(recipe_from_dict(record["recipe"]))
+    except (OSError, ValueError) as error:
+        logger.warning("The data of the run cannot be had, made-up examples are taken: %s", error)
+        return None
+    part = data.validation if "validation" in record["result"]["metrics"] else data.test
+    return part if len(part) else None
+
+
+def _examples_in(path: Path) -> list[Any]:
+    """Texts, one a line, or the images in a folder."""
+    if path.is_dir():
+        return sorted(each for each in path.rglob("*") if each.is_file() and not each.name.startswith("."))
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def _load(data: str, options: dict[str, Any]) -> te.Dataset:

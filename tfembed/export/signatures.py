@@ -1,13 +1,13 @@
 """The signatures of an exported model: raw text or image bytes in; labels, values or embeddings out."""
 
+from collections.abc import Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
+from tfembed.export.quantization import StoredWeight
 from tfembed.export.raw_inputs import input_name
 from tfembed.predict import ModelParts
-from tfembed.saved_model.graph import tf_variable
 from tfembed.saved_model.layer import HubLayer
 
 REJECTED = "__none__"  # the label of what is none of the classes
@@ -64,11 +64,24 @@ def _ranked(parts: ModelParts, outputs: Any) -> tuple[Any, Any]:
     return tf.gather(tf.constant(parts.class_names), order), tf.gather(outputs, order, batch_dims=1)
 
 
-def tracked(model: keras.Model, parts: ModelParts) -> tf.Module:
-    """What the signatures use. Keras's own archive would hold every variable twice, as Keras's and as TensorFlow's."""
-    root, layers = tf.Module(), list(parts.encoder._flatten_layers())
-    root.used_variables = [tf_variable(variable) for variable in model.variables]
-    root.used_modules = [layer.resolved_object for layer in layers if isinstance(layer, HubLayer)]
+def tracked(parts: ModelParts, used: Sequence[Any]) -> tf.Module:
+    """What the signatures use. Keras's own archive would hold every variable twice, as Keras's and as TensorFlow's.
+
+    Args:
+        parts: Of the model.
+        used: Variables, and weights that are stored in their place.
+    """
+    root = tf.Module()
+    root.stored = [each for each in used if isinstance(each, StoredWeight)]
+    root.used_variables = [each for each in used if isinstance(each, tf.Variable)]
+    root.used_variables += [variable for each in root.stored for variable in each.variables]
+    modules = [layer.resolved_object for layer in parts.encoder._flatten_layers() if isinstance(layer, HubLayer)]
+    root.resources = [
+        each
+        for module in modules
+        for each in tf.train.TrackableView(module).descendants()
+        if isinstance(each, tf.saved_model.experimental.TrackableResource | tf.saved_model.Asset)
+    ]
     if not isinstance(parts.encoder.preprocessing, HubLayer):
         root.preprocessing = parts.encoder.preprocessing
     return root
