@@ -13,7 +13,7 @@ from tfembed.allocator import keep_freed_memory
 
 kept = keep_freed_memory()
 for _ in range(100):
-    b"x" * 16_000_000
+    b"x" * 40_000_000
 print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 """
 
@@ -32,7 +32,7 @@ def _pages(allocator: str) -> tuple[str, int]:
 
 @pytest.mark.skipif(not keep_freed_memory(), reason="there is no glibc")
 def test_freed_memory_is_kept() -> None:
-    """A hundred blocks of 16 MB, one after the other, take new pages once; TFEMBED_ALLOCATOR=system leaves it alone."""
+    """A hundred blocks of 40 MB, one after the other, take new pages once; TFEMBED_ALLOCATOR=system leaves it alone."""
     kept, few = _pages("")
     left, many = _pages("system")
     assert (kept, left) == ("True", "False")
