@@ -74,6 +74,8 @@ def test_encoders() -> None:
     assert listed["minilm"]["licence"] == "Apache-2.0"
     printed = _run("encoders")
     assert all(spec["name"] in printed and spec["handle"] in printed for spec in listed.values())
+    (line,) = [line for line in printed.splitlines() if line.startswith("nnlm ")]
+    assert line.split()[1:5] == ["text", "128", "124,642,688", "Apache-2.0"]
 
 
 def test_inspect() -> None:
@@ -87,8 +89,22 @@ def test_inspect() -> None:
     printed = _run("inspect", "glyphs")
     assert "embeddings (n, 192)" in printed
     (line,) = [line for line in printed.splitlines() if line.startswith("  stage_4")]
-    assert line.split()[1:] == [f"{found['blocks'][-1]['parameters']:,}", str(192 * 4), "100%"]
+    top = found["blocks"][-1]
+    assert line.split()[1:] == [str(top["variables"]), f"{top['parameters']:,}", str(192 * 4), "100%"]
+    assert found["inputs"] == [{"name": "inputs", "dtype": "float32", "shape": [None, 32, 32, 3]}]
+    assert found["outputs"][0]["shape"] == [None, 192]
+    assert "inputs: inputs float32 (?, 32, 32, 3)" in printed
+    assert f"try: {found['example']}" in printed
     assert max(len(line) for line in printed.splitlines()[2:]) <= 79
+
+
+def test_inspect_tells_the_example_what_it_was_told() -> None:
+    """Options that say how to load an encoder are part of the example."""
+    handle = "applications:MobileNet?size=32&alpha=0.25"
+    found = json.loads(_run("inspect", handle, "--weights", "none", "--output", "conv_pw_2_relu", "--trust", "--json"))
+    assert found["dim"] == 32
+    expected = f"te.load_encoder({handle!r}, output='conv_pw_2_relu', trust=True, weights=None).unfreeze(1)"
+    assert found["example"] == expected
 
 
 def test_inspect_says_why_not(tmp_path: Path) -> None:
@@ -276,8 +292,10 @@ BAD = {
     "folder in a file": (["train", "reviews", "--out", "{place}/texts.csv/run"], "cannot be made"),
     "text column that a sample lacks": (["train", "reviews", "--text", "words"], "words"),
     "negative seed": (["train", "reviews", "--seed", "-1"], "-1"),
-    "handle of an unknown kind": (["inspect", "hf://a/b"], "hf://a/b"),
+    "handle of an unknown kind": (["inspect", "gopher://a/b"], "gopher://a/b"),
     "nothing to inspect": (["inspect", "nobody"], "nobody"),
+    "weights that are not there": (["inspect", "applications:VGG16", "--weights", "no.h5"], "no.h5"),
+    "weights of what brings its own": (["train", "reviews", "--encoder", "nnlm", "--weights", "none"], "its own"),
     "no run to predict with": (["predict", "{place}", "hi"], "is no run"),
     "no run to export": (["export", "{place}", "models"], "is no run"),
     "missing image": (["predict", "{place}/runs/images", "nowhere.png"], "nowhere.png"),

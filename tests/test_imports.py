@@ -34,6 +34,8 @@ LEVELS = (
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 FENCES = {
     "tensorflow_hub": {"tfembed.saved_model.handles"},
+    "huggingface_hub": {"tfembed.encoders.repositories"},
+    "kagglehub": {"tfembed.saved_model.kaggle"},
     "keras_tuner": {"tfembed.search.tuner"},
     "pymilvus": {"tfembed.index"},
     "apache_beam": {"tfembed.bulk"},

@@ -13,7 +13,8 @@ import tfembed as te
 from tfembed.builders import build_model
 from tfembed.data.again import make_again
 from tfembed.data.recipe import recipe_from_dict
-from tfembed.encoders.inspection import inspect_cuts
+from tfembed.encoders.inspection import inspect_cuts, tensors_of
+from tfembed.encoders.request import PRETRAINED
 from tfembed.progress import waiting
 from tfembed.runs import check_free
 
@@ -60,8 +61,7 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
         dataset = dataset.few_shot(options["few_shot"], seed)
     handle = options["handle"] or ("minilm" if dataset.kind == "text" else "glyphs")
     with waiting(f"Loading {handle}"):
-        loading = {name: options[name] for name in ("preprocessing", "pooling", "compute")}
-        encoder = te.load_encoder(handle, **loading)
+        encoder = te.load_encoder(handle, compute=options["compute"], **_loading(options))
         model = build_model(encoder, dataset, head)
     result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"])
     record = {"data": dataset.source, "encoder": handle, "class_names": list(dataset.class_names)}
@@ -83,7 +83,7 @@ def search_on(data: str, out: Path, options: dict[str, Any]) -> te.Study:
     if options["few_shot"]:
         dataset = dataset.few_shot(options["few_shot"], options["seed"])
     handles = options["handles"] or ("minilm" if dataset.kind == "text" else "glyphs",)
-    loading = {name: options[name] for name in ("preprocessing", "pooling", "compute")}
+    loading = _loading(options) | {"compute": options["compute"]}
     encoders = {handle: partial(te.load_encoder, handle, **loading) for handle in handles}
     passed = ("max_trials", "max_minutes", "oracle", "objective", "folds", "repeats", "seed", "balanced", "workers")
     chosen = {name: options[name] for name in (*passed, "early_stopping")}
@@ -135,10 +135,20 @@ def parse_head(text: str) -> te.Head:
     return te.linear_head() if text == "linear" else te.cosine_head()
 
 
-def inspect_encoder(handle: str, preprocessing: str | None, pooling: str | None) -> dict[str, Any]:
-    """What an encoder takes and gives, its blocks, and what it is like to cut it behind each, as JSON values."""
+def inspect_encoder(handle: str, options: dict[str, Any]) -> dict[str, Any]:
+    """What an encoder takes and gives, its blocks, and what it is like to cut it behind each, as JSON values.
+
+    Args:
+        handle: The encoder.
+        options: Of `tfembed inspect`, by name.
+    """
+    loading = _loading(options)
     with waiting(f"Loading {handle}"):
-        encoder = te.load_encoder(handle, preprocessing=preprocessing, pooling=pooling)
+        encoder = te.load_encoder(handle, **loading)
+    said = {name: value for name, value in loading.items() if value not in (None, False, PRETRAINED)}
+    said |= {"weights": None} if loading["weights"] is None else {}
+    arguments = ", ".join([repr(handle), *(f"{name}={value!r}" for name, value in said.items())])
+    inputs, outputs = tensors_of(encoder)
     return {
         "handle": handle,
         "name": encoder.spec.name,
@@ -146,12 +156,21 @@ def inspect_encoder(handle: str, preprocessing: str | None, pooling: str | None)
         "dim": encoder.dim,
         "licence": encoder.spec.licence,
         "source": encoder.spec.source or handle,
+        "inputs": [asdict(tensor) for tensor in inputs],
+        "outputs": [asdict(tensor) for tensor in outputs],
         "blocks": [
             {"name": block.name, "variables": len(block.variables), "parameters": block.num_parameters}
             for block in encoder.blocks
         ],
         "cuts": [asdict(cut) for cut in inspect_cuts(encoder)],
+        "example": f"te.load_encoder({arguments}).unfreeze(1)",
     }
+
+
+def _loading(options: dict[str, Any]) -> dict[str, Any]:
+    """What `load_encoder` is told of an encoder."""
+    weights = None if options["weights"] == "none" else options["weights"]
+    return {name: options[name] for name in ("preprocessing", "pooling", "output", "trust")} | {"weights": weights}
 
 
 def predict_with(run: Path, examples: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -6,8 +6,9 @@ from typing import Any
 import tensorflow as tf
 
 from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.hub_families import HubFamily, family_of, image_size
 from tfembed.encoders.preprocessing import ImagePreprocessing, mask_name
-from tfembed.encoders.request import Request
+from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.saved_model.layer import HubLayer
 
@@ -24,7 +25,9 @@ def load(wanted: Request) -> Encoder:
         ValueError: If the module takes neither texts nor images, or lacks its preprocessing.
     """
     handle = wanted.handle
-    body = HubLayer(handle)
+    if wanted.weights != PRETRAINED:
+        raise ValueError(f"weights={wanted.weights!r}: module {handle!r} brings its own. Leave weights out.")
+    body = HubLayer(handle, trust=wanted.trust)
     inputs = body.input_specs
     found = _describe(handle, inputs, wanted.spec)
     found = replace(
@@ -42,11 +45,11 @@ def load(wanted: Request) -> Encoder:
         if found.output is None:
             output = "sequence_output" if found.pooling else "pooled_output"
             found = replace(found, output=output)
-        return Encoder(found, body, HubLayer(found.preprocessing))
+        return Encoder(found, body, HubLayer(found.preprocessing, trust=wanted.trust))
     if found.kind == "image":
-        size = found.image_size or _size_of(inputs) or _DEFAULT_SIZE
+        size = _size_of(inputs) or found.image_size or _DEFAULT_SIZE
         found = replace(found, image_size=size)
-        return Encoder(found, body, ImagePreprocessing(size, found.mean, found.scale))
+        return Encoder(found, body, ImagePreprocessing.of(found))
     return Encoder(found, body)
 
 
@@ -62,7 +65,17 @@ def _describe(handle: str, inputs: Any, spec: EncoderSpec | None) -> EncoderSpec
     if spec is not None:
         return spec
     name = handle.rstrip("/").rsplit("/", 1)[-1]
-    return EncoderSpec(name=name, handle=handle, kind="text" if is_text else "image", source=handle)
+    family = family_of(handle) or HubFamily(pattern="")
+    return EncoderSpec(
+        name=name,
+        handle=handle,
+        kind="text" if is_text else "image",
+        preprocessing=family.preprocessing if is_text else None,
+        output=family.output if is_text else None,
+        normalize=family.normalize,
+        image_size=None if is_text else image_size(handle),
+        source=handle,
+    )
 
 
 def _size_of(inputs: Any) -> tuple[int, int] | None:

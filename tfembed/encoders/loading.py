@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tfembed.encoders import hub, keras_hub
+from tfembed.encoders import applications, hub, keras_hub, timm
 from tfembed.encoders.catalog import CATALOG
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.request import PRETRAINED, Request
@@ -16,6 +16,12 @@ SCHEMES: dict[str, Callable[[Request], Encoder]] = {
     "keras_hub": keras_hub.load,
     "https": hub.load,
     "http": hub.load,
+    "gs": hub.load,
+    "kaggle": hub.load,
+    "applications": applications.load,
+    "timm": timm.load,
+    "torchvision": timm.load,
+    "hf": timm.load,
 }
 
 
@@ -33,8 +39,9 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     """Load a pretrained encoder, frozen.
 
     Args:
-        handle: A name of the catalogue (`tfembed encoders` lists it), a SavedModel folder or `.tar.gz`, or an address
-            on tfhub.dev or Kaggle.
+        handle: A name of the catalogue (`tfembed encoders` lists it), a SavedModel folder or `.tar.gz`, an address
+            on tfhub.dev or Kaggle, `applications:ResNet50`, `hf://timm/resnet18.a1_in1k`, or a file or folder with
+            weights of TorchVision or timm.
         preprocessing: The handle of the preprocessing module, for text encoders that come as a pair.
         pooling: `"mean"`, `"max"` or `"cls"` to make one vector of an encoder's token vectors.
         output: The name of the output, or of the layer, that embeddings are made of, where there are several.
@@ -70,7 +77,8 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
         trust=trust,
     )
     encoder = _source_of(wanted)(wanted)
-    encoder.spec = replace(encoder.spec, compute=compute)
+    used = None if weights is None else os.fspath(weights)
+    encoder.spec = replace(encoder.spec, compute=compute, weights=used)
     encoder.unfreeze(False)
     if sequence_length is not None:
         encoder.limit_length(sequence_length)
@@ -88,4 +96,6 @@ def _source_of(wanted: Request) -> Callable[[Request], Encoder]:
             ".tar.gz with a SavedModel, or an address such as https://tfhub.dev/google/nnlm-en-dim128/2 or "
             "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim128/1."
         )
+    if timm.is_weights(wanted.handle):
+        return timm.load
     return hub.load

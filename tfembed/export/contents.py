@@ -94,7 +94,11 @@ def _card(record: Mapping[str, Any]) -> str:
 
 
 def _quantized(cost: Mapping[str, Any] | None) -> str | None:
-    return cost and f"{cost['kind']}; {cost['score']} {cost['before']:.4f} before, {cost['after']:.4f} after"
+    return (
+        None
+        if cost is None
+        else f"{cost['kind']}; {cost['score']} {cost['before']:.4f} before, {cost['after']:.4f} after"
+    )
 
 
 def _calls(record: Mapping[str, Any]) -> list[str]:

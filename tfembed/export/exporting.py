@@ -83,7 +83,8 @@ def export(
     raw = raw_inputs(parts, examples.examples if isinstance(examples, Split) else examples)
     with writing_aside(base) as aside:
         expected, functions = _expected(model, parts, raw), signatures(parts, reject_below)
-        used, noted = [tf_variable(variable) for variable in model.variables], {"reject_below": reject_below}
+        used = [tf_variable(variable) for variable in model.variables]
+        noted: dict[str, Any] = {"reject_below": reject_below}
         if quantize is not None:
             wanted = examples.labels[: len(raw)] if isinstance(examples, Split) else None
             used, expected, cost = _quantized(parts, functions, used, (raw, expected, wanted), quantize)
