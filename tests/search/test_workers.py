@@ -77,7 +77,7 @@ def _on_a_machine(role: str, port: int, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, text=True, env=os.environ | address, **pipes)
 
 
-def test_several_machines_share_a_search(tmp_path: Path, quick: None) -> None:
+def test_several_machines_share_a_search(tmp_path: Path) -> None:
     """Chief and workers that are started by hand run each trial once; the chief finishes the study."""
     port = _free_port()
     machines = [_on_a_machine(role, port, tmp_path / "shared") for role in ("chief", "worker-0", "worker-1")]

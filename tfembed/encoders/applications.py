@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import sys
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,9 @@ def _load_file(model: keras.Model, path: Path, handle: str) -> None:
             ".weights.h5 file of the network without its classifier, 'pretrained', or None for random weights."
         )
     try:
-        model.load_weights(path)
+        with warnings.catch_warnings():  # of layers that the file does not have; the error that follows names them
+            warnings.simplefilter("ignore")
+            model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
         raise ValueError(
             f"The weights in {str(path)!r} are not those of {handle} without its classifier: {_first_line(error)} Pass "
