@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+import tfembed.encoders.word_pooling
+import tfembed.encoders.words  # noqa: F401 - so that layers of encoders in files are known
 from tfembed.encoders.composition import consists_of
 from tfembed.encoders.compute import choose_compute, has_bfloat16, sample_examples
 from tfembed.encoders.forward import INPUTS, MASK, forward
@@ -82,12 +84,15 @@ class Encoder(keras.layers.Layer):
     def parts(self) -> Parts:
         """The body in parts."""
         if self._parts is None:
-            hub = isinstance(self.body, HubLayer)
             with tf.init_scope(), tf.name_scope(""):  # also where a model that was just read is being traced
-                self._parts = (
-                    ModuleParts(self.body, self.spec.output) if hub else ModelParts(self.body, self.spec.output)
-                )
+                self._parts = self._find_parts()
         return self._parts
+
+    def _find_parts(self) -> Parts:
+        if not isinstance(self.body, HubLayer):
+            return ModelParts(self.body, self.spec.output)
+        is_text = self.spec.kind == "text" and self.preprocessing is not None
+        return ModuleParts(self.body, self.spec.output, self.prepare(tf.constant(["a"])) if is_text else None)
 
     @property
     def blocks(self) -> tuple[Block, ...]:

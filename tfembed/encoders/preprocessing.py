@@ -7,6 +7,7 @@ import tensorflow as tf
 
 # What text encoders call the mask that tells tokens from padding.
 MASK_NAMES = ("padding_mask", "input_mask", "attention_mask")
+_BRIGHTNESS = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 
 
 def mask_name(inputs: Any) -> str | None:
@@ -69,6 +70,7 @@ class ImagePreprocessing(keras.layers.Layer):
         image_size: Height and width in pixels of what comes out.
         mean: Subtracted from pixel values in [0, 1].
         scale: Divides what remains.
+        channels: 3 for colours, 1 for shades of grey.
         **layer_options: Options of `keras.layers.Layer`.
 
     Raises:
@@ -80,10 +82,13 @@ class ImagePreprocessing(keras.layers.Layer):
         [2, 4, 4, 3]
     """
 
-    def __init__(self, image_size: Any, mean: float = 0.0, scale: float = 1.0, **layer_options: Any) -> None:
+    def __init__(
+        self, image_size: Any, mean: float = 0.0, scale: float = 1.0, channels: int = 3, **layer_options: Any
+    ) -> None:
         super().__init__(**{"dtype": "float32", "trainable": False} | layer_options)
         self.image_size = tuple(image_size)
         self.mean, self.scale = mean, scale
+        self.channels = channels
         self._convert_input_args = False  # Keras would cast bytes and pixels to floats
 
     def call(self, images: Any) -> Any:
@@ -94,7 +99,7 @@ class ImagePreprocessing(keras.layers.Layer):
                 `(n, height, width, 1 or 3)`.
 
         Returns:
-            float32 of shape `(n, *image_size, 3)`.
+            float32 of shape `(n, *image_size, channels)`.
         """
         if images.dtype == tf.string:
             pixels = tf.map_fn(self._decode, images, fn_output_signature=tf.TensorSpec((*self.image_size, 3)))
@@ -102,6 +107,8 @@ class ImagePreprocessing(keras.layers.Layer):
             pixels = images[..., tf.newaxis] if len(images.shape) == 3 else images
             pixels = tf.image.resize(pixels, self.image_size)
             pixels = tf.image.grayscale_to_rgb(pixels) if pixels.shape[-1] == 1 else pixels
+        if self.channels == 1:
+            pixels = tf.reduce_sum(pixels * _BRIGHTNESS, axis=-1, keepdims=True)
         return (pixels / 255.0 - self.mean) / self.scale
 
     def _decode(self, encoded: Any) -> Any:
@@ -110,11 +117,12 @@ class ImagePreprocessing(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
         """Shape of the pixels that come out."""
-        return (input_shape[0], *self.image_size, 3)
+        return (input_shape[0], *self.image_size, self.channels)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return super().get_config() | {"image_size": self.image_size, "mean": self.mean, "scale": self.scale}
+        own = {"image_size": self.image_size, "mean": self.mean, "scale": self.scale, "channels": self.channels}
+        return super().get_config() | own
 
 
 def as_batch(examples: Any) -> Any:
