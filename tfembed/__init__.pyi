@@ -21,6 +21,9 @@ from .heads import Head as Head
 from .heads import cosine_head as cosine_head
 from .heads import linear_head as linear_head
 from .heads import mlp_head as mlp_head
+from .neighbours import Neighbour as Neighbour
+from .neighbours import analogy as analogy
+from .neighbours import nearest as nearest
 from .phases import Phase as Phase
 from .predict import Predictions as Predictions
 from .predict import evaluate as evaluate

@@ -22,7 +22,9 @@ _PREPROCESSING = click.option("--preprocessing", help="Handle of the preprocessi
 _COMPUTES = ["float32", "bfloat16", "auto"]
 _ORACLES = ["random", "bayesian", "hyperband", "grid"]
 _TASKS = ["classification", "multi_label", "regression"]
-_POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls"]), help="How to pool token vectors.")
+_POOLING = click.option(
+    "--pooling", type=click.Choice(["mean", "max", "cls", "sif"]), help="How to pool token vectors."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,13 +61,16 @@ def encoders(as_json: bool) -> None:
 @click.argument("handle")
 @_PREPROCESSING
 @_POOLING
+@click.option("--nearest", help="List what is nearest to a word, or to a text.")
+@click.option("--analogy", metavar="A,B,C", help="List what is nearest to A - B + C, such as king,man,woman.")
+@click.option("--among", type=click.Path(exists=True), help="Search in the lines of a file.  [default: its words]")
 @_JSON
-def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json: bool) -> None:
+def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json: bool, **questions: Any) -> None:
     """Show what an encoder takes and gives, its blocks, and what it saves to freeze them."""
     import_tensorflow()
     from tfembed.commands import inspect_encoder
 
-    found = inspect_encoder(handle, preprocessing, pooling)
+    found = inspect_encoder(handle, preprocessing, pooling, questions)
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
@@ -82,6 +87,10 @@ def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json
         click.echo(f"bytes of a text of {found['cuts'][0]['num_tokens']} tokens")
     for error in dict.fromkeys(cut["error"] for cut in found["cuts"] if cut["error"]):
         click.echo(f"why not: {error}")
+    for name in (each for each in ("nearest", "analogy") if each in found):
+        click.echo(f"{name} {questions[name]}:")
+        for neighbour in found[name]:
+            click.echo(f"  {neighbour['similarity']:8.4f}  {neighbour['example']}")
     click.echo(f"try: te.load_encoder({handle!r}).unfreeze(1)")
 
 

@@ -1,6 +1,6 @@
 """What the commands of the command line do, without parsing and printing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -129,8 +129,18 @@ def parse_head(text: str) -> te.Head:
     return te.linear_head() if text == "linear" else te.cosine_head()
 
 
-def inspect_encoder(handle: str, preprocessing: str | None, pooling: str | None) -> dict[str, Any]:
-    """What an encoder takes and gives, its blocks, and what it is like to cut it behind each, as JSON values."""
+def inspect_encoder(
+    handle: str, preprocessing: str | None, pooling: str | None, questions: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What an encoder takes and gives, its blocks, and what it is like to cut it behind each, as JSON values.
+
+    Args:
+        handle: Of the encoder.
+        preprocessing: As for `load_encoder`.
+        pooling: As for `load_encoder`.
+        questions: What to search for: `nearest`, a text; `analogy`, such as "king,man,woman"; `among`, a file with a
+            text in each line, in place of the vocabulary of word vectors.
+    """
     with waiting(f"Loading {handle}"):
         encoder = te.load_encoder(handle, preprocessing=preprocessing, pooling=pooling)
     return {
@@ -145,7 +155,22 @@ def inspect_encoder(handle: str, preprocessing: str | None, pooling: str | None)
             for block in encoder.blocks
         ],
         "cuts": [asdict(cut) for cut in inspect_cuts(encoder)],
-    }
+    } | _answers(encoder, questions or {})
+
+
+def _answers(encoder: te.Encoder, questions: Mapping[str, Any]) -> dict[str, Any]:
+    """The neighbours that were asked for, as JSON values."""
+    found, among = {}, questions.get("among")
+    if among is not None:
+        among = [line for line in Path(among).read_text(encoding="utf-8").splitlines() if line.strip()]
+    if text := questions.get("nearest"):
+        found["nearest"] = te.nearest(encoder, text, among)
+    if text := questions.get("analogy"):
+        terms = [term.strip() for term in text.split(",")]
+        if len(terms) != 3 or not all(terms):
+            raise ValueError(f"--analogy {text!r}: expected three words, such as king,man,woman (king - man + woman).")
+        found["analogy"] = te.analogy(encoder, [terms[0], terms[2]], [terms[1]], among)
+    return {name: [asdict(neighbour) for neighbour in neighbours] for name, neighbours in found.items()}
 
 
 def predict_with(run: Path, examples: tuple[str, ...]) -> list[dict[str, Any]]:
