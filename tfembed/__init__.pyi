@@ -14,6 +14,7 @@ from .encoders.encoder import Encoder as Encoder
 from .encoders.loading import load_encoder as load_encoder
 from .export import ExportError as ExportError
 from .export import export as export
+from .export import export_module as export_module
 from .export import rollback as rollback
 from .export import versions as versions
 from .features import FeatureCache as FeatureCache

@@ -1,6 +1,9 @@
 """Encoders that are SavedModels: from TF Hub, from Kaggle, from a folder or an archive."""
 
+import json
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -11,6 +14,9 @@ from tfembed.encoders.request import Request
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.saved_model.layer import HubLayer
 
+DESCRIPTION = "assets.extra/encoder.json"  # what `export_module` says of the encoder that a module was
+TOKENIZER = "assets.extra/tokenizer"  # and the module that makes its tokens
+DESCRIBED = ("name", "licence", "source", "good_for")
 _DEFAULT_SIZE = (224, 224)
 
 
@@ -33,6 +39,9 @@ def load(wanted: Request) -> Encoder:
         preprocessing=wanted.preprocessing or found.preprocessing,
         output=wanted.output or found.output,
     )
+    tokenizer = os.path.join(handle, TOKENIZER)
+    if found.preprocessing is None and os.path.isdir(tokenizer):  # a module that takes texts and tokens
+        return Encoder(found, body, HubLayer(tokenizer), sequence_length=_said(handle).get("sequence_length"))
     if isinstance(inputs, dict) and len(inputs) > 1:
         if found.preprocessing is None:
             raise ValueError(
@@ -61,8 +70,15 @@ def _describe(handle: str, inputs: Any, spec: EncoderSpec | None) -> EncoderSpec
         )
     if spec is not None:
         return spec
-    name = handle.rstrip("/").rsplit("/", 1)[-1]
-    return EncoderSpec(name=name, handle=handle, kind="text" if is_text else "image", source=handle)
+    known: dict[str, Any] = {"name": handle.rstrip("/").rsplit("/", 1)[-1], "source": handle}
+    known |= {name: str(value) for name, value in _said(handle).items() if name in DESCRIBED}
+    return EncoderSpec(**known, handle=handle, kind="text" if is_text else "image")
+
+
+def _said(handle: str) -> dict[str, Any]:
+    """What `export_module` says of the encoder that a module was; nothing of other modules."""
+    file = Path(handle, DESCRIPTION)
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _size_of(inputs: Any) -> tuple[int, int] | None:

@@ -76,7 +76,11 @@ def export(
     try:
         expected = _expected(model, parts, raw)
         with waiting("Writing the SavedModel"):
-            tf.saved_model.save(tracked(model, parts), str(aside), signatures(parts, reject_below))
+            tf.saved_model.save(
+                tracked(parts.encoder, parts.encoder.preprocessing, model.variables),
+                str(aside),
+                signatures(parts, reject_below),
+            )
             write_warmup(aside, parts, raw)
             write_contents(aside, parts, {"reject_below": reject_below, **(about or {})})
         with waiting("Asking a fresh process"):

@@ -1,5 +1,6 @@
 """The signatures of an exported model: raw text or image bytes in; labels, values or embeddings out."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -64,11 +65,22 @@ def _ranked(parts: ModelParts, outputs: Any) -> tuple[Any, Any]:
     return tf.gather(tf.constant(parts.class_names), order), tf.gather(outputs, order, batch_dims=1)
 
 
-def tracked(model: keras.Model, parts: ModelParts) -> tf.Module:
-    """What the signatures use. Keras's own archive would hold every variable twice, as Keras's and as TensorFlow's."""
-    root, layers = tf.Module(), list(parts.encoder._flatten_layers())
-    root.used_variables = [tf_variable(variable) for variable in model.variables]
+def tracked(layer: keras.layers.Layer, preprocessing: keras.layers.Layer | None, variables: Iterable[Any]) -> tf.Module:
+    """What the graphs of an encoder use: variables, lookup tables, modules.
+
+    Keras's own archive would hold every variable twice, as Keras's and as TensorFlow's.
+
+    Args:
+        layer: The encoder, or another layer.
+        preprocessing: That of the encoder.
+        variables: All that are used, of the encoder and of what stands behind it.
+    """
+    root, layers = tf.Module(), list(layer._flatten_layers())
+    root.used_variables = [tf_variable(variable) for variable in variables]
     root.used_modules = [layer.resolved_object for layer in layers if isinstance(layer, HubLayer)]
-    if not isinstance(parts.encoder.preprocessing, HubLayer):
-        root.preprocessing = parts.encoder.preprocessing
+    root.used_tables = [
+        value for layer in layers for value in vars(layer).values() if isinstance(value, tf.lookup.StaticHashTable)
+    ]
+    if not isinstance(preprocessing, HubLayer):
+        root.preprocessing = preprocessing
     return root
