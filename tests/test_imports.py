@@ -29,11 +29,13 @@ LEVELS = (
     ("description",),  # what a strategy does to an encoder, in words
     ("startup",),
     ("encoders", "heads", "solution", "phases", "data", "progress"),
-    ("saved_model", "resources", "serving", "installed"),
+    ("saved_model", "resources", "serving", "installed", "allocator"),
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 FENCES = {
     "tensorflow_hub": {"tfembed.saved_model.handles"},
+    "huggingface_hub": {"tfembed.encoders.repositories"},
+    "kagglehub": {"tfembed.saved_model.kaggle"},
     "keras_tuner": {"tfembed.search.tuner"},
     "pymilvus": {"tfembed.index"},
     "apache_beam": {"tfembed.bulk"},

@@ -34,12 +34,12 @@ inputs = tf.constant(given.tolist()) if given.dtype.kind == "U" else tf.constant
 assert "tfembed" not in sys.modules, "this process must know TensorFlow alone"
 embeddings = module(inputs)
 assert np.array_equal(embeddings, module(inputs, training=False))
+(served,) = module.signatures["serving_default"](inputs).values()
 before = [variable.numpy() for variable in module.variables]
 with tf.GradientTape() as tape:
     loss = tf.reduce_sum(module(inputs, training=True) ** 2) + sum(loss() for loss in module.regularization_losses)
 gradients = tape.gradient(loss, module.trainable_variables)
 moved = [not np.array_equal(old, new) for old, new in zip(before, module.variables)]
-(served,) = module.signatures["serving_default"](inputs).values()
 json.dump({
     "embeddings": embeddings.numpy().tolist(),
     "served": served.numpy().tolist(),

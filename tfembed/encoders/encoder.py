@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import tfembed.encoders.word_pooling
 import tfembed.encoders.words  # noqa: F401 - so that layers of encoders in files are known
+from tfembed.allocator import keep_freed_memory
 from tfembed.encoders.composition import consists_of
 from tfembed.encoders.compute import choose_compute, has_bfloat16, sample_examples
 from tfembed.encoders.forward import INPUTS, MASK, forward
@@ -21,6 +22,8 @@ from tfembed.encoders.suffix import Suffix
 from tfembed.saved_model.blocks import Block
 from tfembed.saved_model.graph import CutError
 from tfembed.saved_model.layer import HubLayer
+
+keep_freed_memory()  # here, since it must come before the first op
 
 
 @keras.saving.register_keras_serializable(package="tfembed")

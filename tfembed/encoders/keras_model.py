@@ -69,8 +69,10 @@ def _front(spec: EncoderSpec, model: keras.Model, given: Any) -> tuple[EncoderSp
     is_single, shape = len(tensors) == 1, tuple(tensors[0].shape)
     if is_single and len(shape) == 4 and shape[3] in (1, 3):
         size = _DEFAULT_SIZE if None in shape[1:3] else (shape[1], shape[2])
-        spec = replace(spec, kind="image", image_size=size, scale=1 / 255 if _scales_pixels(model) else 1.0)
-        return spec, given or ImagePreprocessing(size, scale=spec.scale, channels=shape[3])
+        scale = 1 / 255 if _scales_pixels(model) else 1.0
+        channels = "grey" if shape[3] == 1 else "rgb"
+        spec = replace(spec, kind="image", image_size=size, scale=scale, channels=channels)
+        return spec, given or ImagePreprocessing.of(spec)
     if is_single and tensors[0].dtype == "string" and shape[1:] in ((), (1,)):
         return spec, given or (keras.layers.Reshape((1,)) if shape[1:] else None)
     if given is not None:

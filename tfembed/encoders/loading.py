@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfembed.encoders import hub, keras_hub, keras_model, word_vectors
+from tfembed.encoders import applications, hub, keras_hub, keras_model, timm, word_vectors
 from tfembed.encoders.catalog import CATALOG
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.request import PRETRAINED, Request
@@ -18,6 +18,12 @@ SCHEMES: dict[str, Callable[[Request], Encoder]] = {
     "keras_hub": keras_hub.load,
     "https": hub.load,
     "http": hub.load,
+    "gs": hub.load,
+    "kaggle": hub.load,
+    "applications": applications.load,
+    "timm": timm.load,
+    "torchvision": timm.load,
+    "hf": timm.load,
     "glove": word_vectors.load,
     "word2vec": word_vectors.load,
     "fasttext": word_vectors.load,
@@ -38,9 +44,10 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     """Load a pretrained encoder, frozen.
 
     Args:
-        handle: A name of the catalogue (`tfembed encoders` lists it), a SavedModel folder or `.tar.gz`, or an address
-            on tfhub.dev or Kaggle; `glove:`, `word2vec:` or `fasttext:` and the path of a file of word vectors; a
-            `.keras` file, a Keras model or layer.
+        handle: A name of the catalogue (`tfembed encoders` lists it), a SavedModel folder or `.tar.gz`, an address
+            on tfhub.dev or Kaggle, `applications:ResNet50`, `hf://timm/resnet18.a1_in1k`, or a file or folder with
+            weights of TorchVision or timm; `glove:`, `word2vec:` or `fasttext:` and the path of a file of word vectors;
+            a `.keras` file, a Keras model or layer.
         preprocessing: The handle of the preprocessing module, for text encoders that come as a pair; of a Keras model,
             a layer too.
         pooling: `"mean"`, `"max"` or `"cls"` to make one vector of an encoder's token vectors; of word vectors
@@ -78,7 +85,8 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
         trust=trust,
     )
     encoder = _source_of(wanted)(wanted)
-    encoder.spec = replace(encoder.spec, compute=compute)
+    used = None if weights is None else os.fspath(weights)
+    encoder.spec = replace(encoder.spec, compute=compute, weights=used)
     encoder.unfreeze(False)
     if sequence_length is not None:
         encoder.limit_length(sequence_length)
@@ -100,4 +108,6 @@ def _source_of(wanted: Request) -> Callable[[Request], Encoder]:
             ".tar.gz with a SavedModel, or an address such as https://tfhub.dev/google/nnlm-en-dim128/2 or "
             "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim128/1."
         )
+    if timm.is_weights(wanted.handle):
+        return timm.load
     return hub.load

@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfembed.encoders.compute import sample_examples
-from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.encoder import INPUTS, Encoder
 from tfembed.encoders.hub import DESCRIBED, DESCRIPTION, TOKENIZER
-from tfembed.encoders.preprocessing import mask_name
+from tfembed.encoders.preprocessing import ImagePreprocessing, mask_name
 from tfembed.export.gate import ExportError
 from tfembed.export.signatures import tracked
+from tfembed.export.versions import writing_aside
 from tfembed.progress import waiting
 from tfembed.runs import check_free
 from tfembed.saved_model.blocks import variable_name
@@ -58,37 +57,33 @@ def export_module(encoder: Encoder, folder: str | os.PathLike[str]) -> Path:
     """
     target = Path(folder)
     check_free(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
-    try:
+    with writing_aside(target.parent) as aside:
         with waiting("Writing the module"):
-            root, serve = _module(encoder)
-            with _named(encoder):
+            with _all_unfrozen(encoder), _named(encoder):  # to the end: to save a function is to trace it again
+                root, serve = _module(encoder)
                 tf.saved_model.save(root, str(aside), {"serving_default": serve})
             _write_beside(encoder, aside)
             _check(encoder, aside)
         os.rename(aside, target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return target
 
 
 def _module(encoder: Encoder) -> tuple[Any, Any]:
     """The object to save, and its signature."""
-    spec, tokens = _input_spec(encoder), _token_specs(encoder)
+    spec, tokens, (_, inside) = _input_spec(encoder), _token_specs(encoder), _in_two(encoder.preprocessing)
 
     def call(inputs: Any, training: bool = False) -> Any:
         if isinstance(inputs, dict):
             return encoder.run(inputs, 0, len(encoder.blocks), training)
-        return encoder(inputs if inputs.dtype == tf.string else inputs * 255.0, training=training)
+        if inputs.dtype == tf.string:
+            return encoder(inputs, training=training)
+        return encoder.run({INPUTS: inside(inputs * 255.0)}, 0, len(encoder.blocks), training)
 
     function = tf.function(call, autograph=False)
     specs = [spec] if tokens is None else [spec, tokens]
     traced = [function.get_concrete_function(each, training=False) for each in specs]
-    trains = _can_train(encoder)
-    if trains:
-        with _all_unfrozen(encoder):
-            traced += [function.get_concrete_function(each, training=True) for each in specs]
+    if encoder.trainable:
+        traced += [function.get_concrete_function(each, training=True) for each in specs]
     root = tf.train.Checkpoint()
     root.__call__ = function
     blocks = {block.name: [tf_variable(variable) for variable in block.variables] for block in encoder.blocks}
@@ -96,9 +91,9 @@ def _module(encoder: Encoder) -> tuple[Any, Any]:
     used = [variable for each in traced for variable in each.variables]  # seeds of dropout, and what prepares
     root.tfembed_blocks = blocks
     root.variables = list({id(variable): variable for variable in [*own, *used]}.values())
-    root.trainable_variables = [v for v in own if trains and v.trainable and v.dtype.is_floating]
+    root.trainable_variables = [v for v in own if encoder.trainable and v.trainable and v.dtype.is_floating]
     root.regularization_losses = _regularization_losses(encoder)
-    root.used = tracked(encoder, encoder.preprocessing, encoder.variables)
+    root.used = tracked(encoder, encoder.preprocessing, [tf_variable(variable) for variable in encoder.variables])
     serve = tf.function(lambda inputs: {"embedding": call(inputs)}, input_signature=[spec], autograph=False)
     return root, serve.get_concrete_function()
 
@@ -122,8 +117,17 @@ def _write_beside(encoder: Encoder, folder: Path) -> None:
         root = tf.train.Checkpoint()
         spec = [tf.TensorSpec([None], tf.string, name="text")]
         root.__call__ = tf.function(lambda texts: preprocessing(texts), input_signature=spec, autograph=False)
-        root.used = tracked(preprocessing, preprocessing, preprocessing.variables)
+        root.used = tracked(preprocessing, preprocessing, [tf_variable(each) for each in preprocessing.variables])
         tf.saved_model.save(root, str(folder / TOKENIZER))
+
+
+def _in_two(preprocessing: Any) -> tuple[Any, Any]:
+    """What makes pixels of images, in two: to the size that the module takes, and from there to what the body takes."""
+    if not isinstance(preprocessing, ImagePreprocessing):
+        return preprocessing, preprocessing
+    said = {name: getattr(preprocessing, name) for name in ("image_size", "interpolation", "crop")}
+    inside = {name: getattr(preprocessing, name) for name in ("image_size", "mean", "scale", "channels")}
+    return ImagePreprocessing(**said), ImagePreprocessing(**inside)
 
 
 def _input_spec(encoder: Encoder) -> tf.TensorSpec:
@@ -141,7 +145,7 @@ def _can_train(encoder: Encoder) -> bool:
 @contextmanager
 def _all_unfrozen(encoder: Encoder) -> Iterator[None]:
     before = encoder.unfrozen
-    encoder.unfreeze(True)
+    encoder.unfreeze(_can_train(encoder))
     try:
         yield
     finally:
@@ -194,7 +198,10 @@ def _free(name: str, taken: set[str]) -> str:
 def _check(encoder: Encoder, folder: Path) -> None:
     """Compare the module with the encoder on a few examples, together and alone."""
     module, examples = tf.saved_model.load(str(folder)), sample_examples(encoder.spec.kind, encoder.spec.image_size)
-    inputs = examples if encoder.spec.kind == "text" else tf.cast(examples, tf.float32) / 255.0
+    outside, inputs = _in_two(encoder.preprocessing)[0], examples
+    if encoder.spec.kind == "image":
+        is_known = isinstance(outside, ImagePreprocessing)
+        inputs = outside(examples) if is_known else tf.cast(examples, tf.float32) / 255.0
     expected = np.asarray(encoder(examples, training=False))
     for given, wanted in ((inputs, expected), (inputs[:1], expected[:1])):
         found = np.asarray(module(given, training=False))

@@ -1,14 +1,14 @@
 """The signatures of an exported model: raw text or image bytes in; labels, values or embeddings out."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfembed.export.quantization import StoredWeight
 from tfembed.export.raw_inputs import input_name
 from tfembed.predict import ModelParts
-from tfembed.saved_model.graph import tf_variable
 from tfembed.saved_model.layer import HubLayer
 
 REJECTED = "__none__"  # the label of what is none of the classes
@@ -65,21 +65,27 @@ def _ranked(parts: ModelParts, outputs: Any) -> tuple[Any, Any]:
     return tf.gather(tf.constant(parts.class_names), order), tf.gather(outputs, order, batch_dims=1)
 
 
-def tracked(layer: keras.layers.Layer, preprocessing: keras.layers.Layer | None, variables: Iterable[Any]) -> tf.Module:
-    """What the graphs of an encoder use: variables, lookup tables, modules.
+def tracked(layer: keras.layers.Layer, preprocessing: keras.layers.Layer | None, used: Sequence[Any]) -> tf.Module:
+    """What the graphs of an encoder use: variables, lookup tables, files.
 
     Keras's own archive would hold every variable twice, as Keras's and as TensorFlow's.
 
     Args:
         layer: The encoder, or another layer.
         preprocessing: That of the encoder.
-        variables: All that are used, of the encoder and of what stands behind it.
+        used: Variables, and weights that are stored in their place.
     """
     root, layers = tf.Module(), list(layer._flatten_layers())
-    root.used_variables = [tf_variable(variable) for variable in variables]
-    root.used_modules = [layer.resolved_object for layer in layers if isinstance(layer, HubLayer)]
-    root.used_tables = [
-        value for layer in layers for value in vars(layer).values() if isinstance(value, tf.lookup.StaticHashTable)
+    root.stored = [each for each in used if isinstance(each, StoredWeight)]
+    root.used_variables = [each for each in used if isinstance(each, tf.Variable)]
+    root.used_variables += [variable for each in root.stored for variable in each.variables]
+    modules = [each.resolved_object for each in layers if isinstance(each, HubLayer)]
+    tables = [value for each in layers for value in vars(each).values() if isinstance(value, tf.lookup.StaticHashTable)]
+    root.resources = [
+        each
+        for part in (*modules, *tables)
+        for each in tf.train.TrackableView(part).descendants()
+        if isinstance(each, tf.saved_model.experimental.TrackableResource | tf.saved_model.Asset)
     ]
     if not isinstance(preprocessing, HubLayer):
         root.preprocessing = preprocessing

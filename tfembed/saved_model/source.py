@@ -16,7 +16,7 @@ from tfembed.saved_model.functions import find_function
 from tfembed.saved_model.graph import CutError
 from tfembed.saved_model.handles import local_folder, resolve
 from tfembed.saved_model.invocation import Invocation, Request, input_dtypes, invocation
-from tfembed.saved_model.module import Module, content_fingerprint, fingerprint, load, load_folder
+from tfembed.saved_model.module import Module, admitted, content_fingerprint, fingerprint, load, load_folder
 from tfembed.saved_model.output_shapes import parse_output_shape
 from tfembed.saved_model.partial import Selector, blocks_of, partly_trained, select_ids
 from tfembed.saved_model.shared_variables import ModuleVariables, create, explain_difference, hold
@@ -32,6 +32,7 @@ class ModuleSource:
         handle: What the user wrote, or the callable.
         tags: Which graph of a SavedModel with several.
         request: What is asked of the module.
+        trust: Whether it may hold ops that write files or run Python.
         variables: Its variables; they stay the same objects when a missing module arrives.
         seen: The calls made so far, as specifications.
         stored: The description of a module that is not here; None once it is.
@@ -45,12 +46,13 @@ class ModuleSource:
         request: Request,
         tags: Sequence[str] | None = None,
         options: tf.saved_model.LoadOptions | None = None,
+        trust: bool = False,
     ) -> None:
         self.stored = handle if isinstance(handle, StoredModule) else None
         handle = self.stored.handle if self.stored else handle
         self.handle = os.fspath(handle) if isinstance(handle, os.PathLike) else handle
         self.tags = None if tags is None else list(tags)
-        self.request = request
+        self.request, self.trust = request, trust
         self.seen = SeenCalls(self.stored.calls if self.stored else ())
         self._options = options
         self.cut_error: str | None = None
@@ -198,18 +200,19 @@ class ModuleSource:
 
     def read(self, folder: str) -> None:
         """Take the module from a folder of a model file, unless it is the one that is here."""
-        module = read_module(folder, self.variables, self._options, known=None if self.stored else self._digest)
+        known = None if self.stored else self._digest
+        module = read_module(folder, self.variables, self._options, known=known, trust=self.trust)
         if module is not None:
             self._open(module)
 
     def _find(self) -> Module | None:
         """Load the module; of a stored one only what is on this machine and has its variables."""
         if self.stored is None:
-            return load(self.handle, tags=self.tags, options=self._options)
+            return load(self.handle, tags=self.tags, options=self._options, trust=self.trust)
         folder = local_folder(self.handle)
         if folder is None:
             return None
-        module = load_folder(folder, tags=self.tags, options=self._options)
+        module = load_folder(admitted(folder, trust=self.trust), tags=self.tags, options=self._options)
         return None if explain_difference(hold(module).specify(), self.stored.variables) else module
 
     def _open(self, module: Module) -> None:
@@ -247,7 +250,7 @@ class ModuleSource:
 
     def _fetch(self) -> None:
         try:
-            folder = resolve(self.handle)
+            folder = admitted(resolve(self.handle), trust=self.trust)
             self._open(load_onto(self.variables, folder, tags=self.tags, options=self._options))
         except (ValueError, ConnectionError) as error:
             raise ValueError(
