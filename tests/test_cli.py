@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from tiny_models import TEXTS, write_images, write_noisy_module, write_text_module, write_texts
+from tiny_vectors import WORDS, write_text
 
 import tfembed as te
 from tfembed.cli import cli, main
@@ -96,6 +97,20 @@ def test_inspect() -> None:
     assert "inputs: inputs float32 (?, 32, 32, 3)" in printed
     assert f"try: {found['example']}" in printed
     assert max(len(line) for line in printed.splitlines()[2:]) <= 79
+
+
+def test_inspect_finds_neighbours(place: Path) -> None:
+    """Of a word in its vocabulary, or of a text in the lines of a file; analogies too."""
+    handle = f"glove:{write_text(place / 'vectors.txt')}"
+    printed = _run("inspect", handle, "--nearest", "king", "--analogy", "king, man, woman").splitlines()
+    assert printed[printed.index("nearest king:") + 1].split()[1] in WORDS
+    assert printed[printed.index("analogy king, man, woman:") + 1].split()[1] == "queen"
+    (place / "lines.txt").write_text("a card\n\nmy money back\n", encoding="utf-8")
+    arguments = ("--nearest", "my money", "--among", place / "lines.txt", "--json")
+    found = json.loads(_run("inspect", place / "words", *arguments))["nearest"]
+    assert [each["example"] for each in found] == ["my money back", "a card"]
+    with pytest.raises(ValueError, match="expected three words, such as king,man,woman"):
+        _run("inspect", handle, "--analogy", "king,man")
 
 
 def test_inspect_tells_the_example_what_it_was_told() -> None:

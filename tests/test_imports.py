@@ -26,7 +26,7 @@ LEVELS = (
     ("train",),
     ("running", "validation", "batches", "supervised_contrastive", "optimizers"),
     ("calibration",),
-    ("predict", "features", "builders", "augmentation"),
+    ("predict", "features", "builders", "augmentation", "neighbours"),
     ("strategies",),
     ("description",),  # what a strategy does to an encoder, in words
     ("startup",),

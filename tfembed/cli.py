@@ -27,7 +27,9 @@ _WEIGHTS = click.option(
 )
 _OUTPUT = click.option("--output", help="Name of the output or layer that embeddings are made of.")
 _TRUST = click.option("--trust", is_flag=True, help="Load files as well that can do more than hold weights.")
-_POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls"]), help="How to pool token vectors.")
+_POOLING = click.option(
+    "--pooling", type=click.Choice(["mean", "max", "cls", "sif"]), help="How to pool token vectors."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -70,6 +72,9 @@ def encoders(as_json: bool) -> None:
 @_OUTPUT
 @_WEIGHTS
 @_TRUST
+@click.option("--nearest", help="List what is nearest to a word, or to a text.")
+@click.option("--analogy", metavar="A,B,C", help="List what is nearest to A - B + C, such as king,man,woman.")
+@click.option("--among", type=click.Path(exists=True), help="Search in the lines of a file.  [default: its words]")
 @_JSON
 def inspect(handle: str, as_json: bool, **options: Any) -> None:
     """Show what an encoder takes and gives, its blocks, and what it saves to freeze them."""
@@ -96,6 +101,10 @@ def inspect(handle: str, as_json: bool, **options: Any) -> None:
         click.echo(f"bytes of a text of {found['cuts'][0]['num_tokens']} tokens")
     for error in dict.fromkeys(cut["error"] for cut in found["cuts"] if cut["error"]):
         click.echo(f"why not: {error}")
+    for name in (each for each in ("nearest", "analogy") if each in found):
+        click.echo(f"{name} {options[name]}:")
+        for neighbour in found[name]:
+            click.echo(f"  {neighbour['similarity']:8.4f}  {neighbour['example']}")
     click.echo(f"try: {found['example']}")
 
 

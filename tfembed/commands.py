@@ -1,7 +1,7 @@
 """What the commands of the command line do, without parsing and printing."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -164,7 +164,22 @@ def inspect_encoder(handle: str, options: dict[str, Any]) -> dict[str, Any]:
         ],
         "cuts": [asdict(cut) for cut in inspect_cuts(encoder)],
         "example": f"te.load_encoder({arguments}).unfreeze(1)",
-    }
+    } | _answers(encoder, options)
+
+
+def _answers(encoder: te.Encoder, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The neighbours that were asked for, as JSON values."""
+    found, among = {}, options.get("among")
+    if among is not None:
+        among = [line for line in Path(among).read_text(encoding="utf-8").splitlines() if line.strip()]
+    if text := options.get("nearest"):
+        found["nearest"] = te.nearest(encoder, text, among)
+    if text := options.get("analogy"):
+        terms = [term.strip() for term in text.split(",")]
+        if len(terms) != 3 or not all(terms):
+            raise ValueError(f"--analogy {text!r}: expected three words, such as king,man,woman (king - man + woman).")
+        found["analogy"] = te.analogy(encoder, [terms[0], terms[2]], [terms[1]], among)
+    return {name: [asdict(neighbour) for neighbour in neighbours] for name, neighbours in found.items()}
 
 
 def _loading(options: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ LAYERS = {
     "ImagePreprocessing": "tfembed.encoders.preprocessing",
     "Probabilities": "tfembed.builders",
     "Suffix": "tfembed.encoders.suffix",
+    "WordPooling": "tfembed.encoders.word_pooling",
+    "Words": "tfembed.encoders.words",
 }
 
 

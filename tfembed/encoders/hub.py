@@ -1,6 +1,9 @@
 """Encoders that are SavedModels: from TF Hub, from Kaggle, from a folder or an archive."""
 
+import json
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -12,6 +15,9 @@ from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.saved_model.layer import HubLayer
 
+DESCRIPTION = "assets.extra/encoder.json"  # what `export_module` says of the encoder that a module was
+TOKENIZER = "assets.extra/tokenizer"  # and the module that makes its tokens
+DESCRIBED = ("name", "licence", "source", "good_for", "interpolation", "crop")
 _DEFAULT_SIZE = (224, 224)
 
 
@@ -36,6 +42,10 @@ def load(wanted: Request) -> Encoder:
         preprocessing=wanted.preprocessing or found.preprocessing,
         output=wanted.output or found.output,
     )
+    tokenizer = os.path.join(handle, TOKENIZER)
+    if found.preprocessing is None and os.path.isdir(tokenizer):  # a module that takes texts and tokens
+        preprocessing = HubLayer(tokenizer, trust=wanted.trust)
+        return Encoder(found, body, preprocessing, sequence_length=_said(handle).get("sequence_length"))
     if isinstance(inputs, dict) and len(inputs) > 1:
         if found.preprocessing is None:
             raise ValueError(
@@ -64,18 +74,24 @@ def _describe(handle: str, inputs: Any, spec: EncoderSpec | None) -> EncoderSpec
         )
     if spec is not None:
         return spec
-    name = handle.rstrip("/").rsplit("/", 1)[-1]
     family = family_of(handle) or HubFamily(pattern="")
+    known: dict[str, Any] = {"name": handle.rstrip("/").rsplit("/", 1)[-1], "source": handle}
+    known |= {name: value for name, value in _said(handle).items() if name in DESCRIBED}
     return EncoderSpec(
-        name=name,
+        **known,
         handle=handle,
         kind="text" if is_text else "image",
         preprocessing=family.preprocessing if is_text else None,
         output=family.output if is_text else None,
         normalize=family.normalize,
         image_size=None if is_text else image_size(handle),
-        source=handle,
     )
+
+
+def _said(handle: str) -> dict[str, Any]:
+    """What `export_module` says of the encoder that a module was; nothing of other modules."""
+    file = Path(handle, DESCRIPTION)
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _size_of(inputs: Any) -> tuple[int, int] | None:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tfembed.encoders import applications, hub, keras_hub, timm
+import keras
+
+from tfembed.encoders import applications, hub, keras_hub, keras_model, timm, word_vectors
 from tfembed.encoders.catalog import CATALOG
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.request import PRETRAINED, Request
@@ -22,13 +24,16 @@ SCHEMES: dict[str, Callable[[Request], Encoder]] = {
     "timm": timm.load,
     "torchvision": timm.load,
     "hf": timm.load,
+    "glove": word_vectors.load,
+    "word2vec": word_vectors.load,
+    "fasttext": word_vectors.load,
 }
 
 
 def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     handle: str | os.PathLike[str] | Any,
     *,
-    preprocessing: str | None = None,
+    preprocessing: str | Any | None = None,
     pooling: str | None = None,
     output: str | None = None,
     weights: str | os.PathLike[str] | None = PRETRAINED,
@@ -41,9 +46,12 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     Args:
         handle: A name of the catalogue (`tfembed encoders` lists it), a SavedModel folder or `.tar.gz`, an address
             on tfhub.dev or Kaggle, `applications:ResNet50`, `hf://timm/resnet18.a1_in1k`, or a file or folder with
-            weights of TorchVision or timm.
-        preprocessing: The handle of the preprocessing module, for text encoders that come as a pair.
-        pooling: `"mean"`, `"max"` or `"cls"` to make one vector of an encoder's token vectors.
+            weights of TorchVision or timm; `glove:`, `word2vec:` or `fasttext:` and the path of a file of word vectors;
+            a `.keras` file, a Keras model or layer.
+        preprocessing: The handle of the preprocessing module, for text encoders that come as a pair; of a Keras model,
+            a layer too.
+        pooling: `"mean"`, `"max"` or `"cls"` to make one vector of an encoder's token vectors; of word vectors
+            `"mean"`, `"max"` or `"sif"`, which weighs rare words more.
         output: The name of the output, or of the layer, that embeddings are made of, where there are several.
         weights: `"pretrained"`, a file with weights where the source takes one, or None for random ones.
         sequence_length: Tokens kept of a text, its first ones and the separator at its end; None to let training
@@ -87,6 +95,10 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
 
 def _source_of(wanted: Request) -> Callable[[Request], Encoder]:
     """The function that loads what is wanted: by the scheme of the handle, or by what lies there."""
+    if isinstance(wanted.handle, keras.layers.Layer) or str(wanted.handle).endswith(keras_model.SUFFIX):
+        return keras_model.load
+    if not isinstance(wanted.handle, str):
+        raise ValueError(f"{wanted.handle!r} is no encoder: pass a handle as text, or a Keras model or layer.")
     scheme = wanted.handle.partition(":")[0]
     if ":" in wanted.handle and scheme in SCHEMES:
         return SCHEMES[scheme]

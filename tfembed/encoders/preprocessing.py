@@ -12,6 +12,7 @@ _ROUNDING = 1e-3  # of a size that is whole but for it
 
 # What text encoders call the mask that tells tokens from padding.
 MASK_NAMES = ("padding_mask", "input_mask", "attention_mask")
+_BRIGHTNESS = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 
 
 def mask_name(inputs: Any) -> str | None:
@@ -74,7 +75,7 @@ class ImagePreprocessing(keras.layers.Layer):
         image_size: Height and width in pixels of what comes out.
         mean: Subtracted from pixel values in [0, 1]; one number, or one for each channel that comes out.
         scale: Divides what remains.
-        channels: The order in which they come out, `"rgb"` or `"bgr"`.
+        channels: What comes out: `"rgb"`, `"bgr"`, or one channel, `"grey"`.
         interpolation: `"bilinear"`, `"bicubic"` or `"nearest"`.
         crop: The shorter side is brought to `size / crop`, smoothed where that makes it smaller, and the middle kept;
             None stretches the whole image.
@@ -119,7 +120,7 @@ class ImagePreprocessing(keras.layers.Layer):
                 `(n, height, width, 1 or 3)`.
 
         Returns:
-            float32 of shape `(n, *image_size, 3)`.
+            float32 of shape `(n, *image_size, 3)`, or 1 in place of 3 for grey.
         """
         if images.dtype == tf.string:
             pixels = tf.map_fn(self._decode, images, fn_output_signature=tf.TensorSpec((*self.image_size, 3)))
@@ -127,6 +128,8 @@ class ImagePreprocessing(keras.layers.Layer):
             pixels = images[..., tf.newaxis] if len(images.shape) == 3 else images
             pixels = self._resize(pixels)
             pixels = tf.image.grayscale_to_rgb(pixels) if pixels.shape[-1] == 1 else pixels
+        if self.channels == "grey":
+            pixels = tf.reduce_sum(pixels * _BRIGHTNESS, axis=-1, keepdims=True)
         pixels = pixels[..., ::-1] if self.channels == "bgr" else pixels
         return (pixels / 255.0 - self.mean) / self.scale
 
@@ -153,7 +156,7 @@ class ImagePreprocessing(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
         """Shape of the pixels that come out."""
-        return (input_shape[0], *self.image_size, 3)
+        return (input_shape[0], *self.image_size, 1 if self.channels == "grey" else 3)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

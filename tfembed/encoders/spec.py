@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 COMPUTES = ("float32", "bfloat16", "auto")
 POOLINGS = ("mean", "max", "cls")
-CHANNELS = ("rgb", "bgr")
+CHANNELS = ("rgb", "bgr", "grey")
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 PerChannel = float | tuple[float, ...]
 
@@ -24,7 +24,7 @@ class EncoderSpec:
         image_size: Height and width in pixels.
         mean: Subtracted from pixel values in [0, 1]; one number, or one for each channel, in the order of `channels`.
         scale: Divides what remains; mean 0.5 and scale 0.5 give [-1, 1], mean 0 and scale 1/255 give [0, 255].
-        channels: Their order, `"rgb"` or `"bgr"`.
+        channels: Their order, `"rgb"` or `"bgr"`; `"grey"` for one channel.
         interpolation: How images are resized: `"bilinear"`, `"bicubic"` or `"nearest"`.
         crop: Share of the size that is kept: 0.875 brings the shorter side to `size / 0.875`, smoothed, and keeps the
             middle, as TorchVision and timm do; None stretches the whole image.

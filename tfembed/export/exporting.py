@@ -90,7 +90,7 @@ def export(
             used, expected, cost = _quantized(parts, functions, used, (raw, expected, wanted), quantize)
             noted["quantization"] = asdict(cost)
         with waiting("Writing the SavedModel"):
-            tf.saved_model.save(tracked(parts, used), str(aside), functions)
+            tf.saved_model.save(tracked(parts.encoder, parts.encoder.preprocessing, used), str(aside), functions)
             write_warmup(aside, parts, raw)
             write_contents(aside, parts, {**noted, **(about or {})})
         with waiting("Asking a fresh process"):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfembed.export.quantization import StoredWeight
@@ -64,24 +65,28 @@ def _ranked(parts: ModelParts, outputs: Any) -> tuple[Any, Any]:
     return tf.gather(tf.constant(parts.class_names), order), tf.gather(outputs, order, batch_dims=1)
 
 
-def tracked(parts: ModelParts, used: Sequence[Any]) -> tf.Module:
-    """What the signatures use. Keras's own archive would hold every variable twice, as Keras's and as TensorFlow's.
+def tracked(layer: keras.layers.Layer, preprocessing: keras.layers.Layer | None, used: Sequence[Any]) -> tf.Module:
+    """What the graphs of an encoder use: variables, lookup tables, files.
+
+    Keras's own archive would hold every variable twice, as Keras's and as TensorFlow's.
 
     Args:
-        parts: Of the model.
+        layer: The encoder, or another layer.
+        preprocessing: That of the encoder.
         used: Variables, and weights that are stored in their place.
     """
-    root = tf.Module()
+    root, layers = tf.Module(), list(layer._flatten_layers())
     root.stored = [each for each in used if isinstance(each, StoredWeight)]
     root.used_variables = [each for each in used if isinstance(each, tf.Variable)]
     root.used_variables += [variable for each in root.stored for variable in each.variables]
-    modules = [layer.resolved_object for layer in parts.encoder._flatten_layers() if isinstance(layer, HubLayer)]
+    modules = [each.resolved_object for each in layers if isinstance(each, HubLayer)]
+    tables = [value for each in layers for value in vars(each).values() if isinstance(value, tf.lookup.StaticHashTable)]
     root.resources = [
         each
-        for module in modules
-        for each in tf.train.TrackableView(module).descendants()
+        for part in (*modules, *tables)
+        for each in tf.train.TrackableView(part).descendants()
         if isinstance(each, tf.saved_model.experimental.TrackableResource | tf.saved_model.Asset)
     ]
-    if not isinstance(parts.encoder.preprocessing, HubLayer):
-        root.preprocessing = parts.encoder.preprocessing
+    if not isinstance(preprocessing, HubLayer):
+        root.preprocessing = preprocessing
     return root

@@ -160,13 +160,17 @@ class HubLayer(keras.layers.Layer):
         """What the module takes, as a nest of tf.TensorSpec; the first traced function's where there are several."""
         return self._source.input_specs()
 
-    def graph(self, output: str | None = None) -> ModuleGraph:
-        """The module's graph, to be used in parts; of one output only where that is named.
+    def graph(self, output: str | None = None, inputs: Any = None) -> ModuleGraph:
+        """The module's graph, to be used in parts.
+
+        Args:
+            output: The one output that is wanted, of those in a dict.
+            inputs: Tensors to choose by, where the module takes texts as well as their tokens.
 
         Raises:
             CutError: If the graph cannot be read.
         """
-        return self._source.graph(output)
+        return self._source.graph(output, inputs)
 
     def unfreeze(self, selector: Selector) -> None:
         """Choose what trains, and freeze the rest; compile the model again after it.

@@ -58,7 +58,7 @@ class ModuleSource:
         self.cut_error: str | None = None
         self._module: Module | None = None
         self._blocks: tuple[Block, ...] | None = None
-        self._calls: dict[frozenset[int], Callable[[Any], Any]] = {}
+        self._calls: dict[tuple[frozenset[int], bool], Callable[[Any], Any]] = {}
         self._invocation: Invocation | None = None
         module = self._find()
         self.variables: ModuleVariables = hold(module) if module else create(self.stored.variables)  # type: ignore[union-attr]
@@ -108,7 +108,7 @@ class ModuleSource:
                 return keras.tree.map_structure(lambda each: tf.compat.v1.placeholder(each.dtype, each.shape), outputs)
         when_training = None
         if trained is not None and training is not False and self.invocation.takes_training:
-            when_training = self._partly(trained)
+            when_training = self._partly(trained, inputs)
         outputs = self.invocation(inputs, training, when_training)
         if not tf.executing_eagerly():
             self.seen.note(any_batch(inputs), any_batch(outputs))
@@ -150,10 +150,16 @@ class ModuleSource:
         call = self.invocation
         return find_function(call.function, call.request.arguments, training=False).inputs  # type: ignore[union-attr]
 
-    def graph(self, output: str | None) -> ModuleGraph:
+    def graph(self, output: str | None, inputs: Any = None) -> ModuleGraph:
         """The module's graph, to be used in parts."""
         call, outputs = self.invocation, None if output is None else [output]
-        return ModuleGraph(call.function, self.blocks, call.request.arguments, outputs=outputs)
+        like = self._told_apart(inputs)
+        return ModuleGraph(call.function, self.blocks, call.request.arguments, outputs=outputs, inputs=like)
+
+    def _told_apart(self, inputs: Any) -> Any:
+        """Inputs of another structure than those of the first function, which say that another one is meant."""
+        other = isinstance(inputs, dict) and not isinstance(self.input_specs(), dict)
+        return inputs if other else None
 
     def select(self, selector: Selector) -> frozenset[int]:
         """The `id` of each variable that a selector names; for a module that is not here, of those that trained.
@@ -219,18 +225,20 @@ class ModuleSource:
         self._content = content_fingerprint(module.folder) if module.folder else ""
         self.stored = None
 
-    def _partly(self, trained: frozenset[int]) -> Callable[[Any], Any] | None:
+    def _partly(self, trained: frozenset[int], inputs: Any) -> Callable[[Any], Any] | None:
         """The call for training with these variables; None for the module's own, where no block is all frozen."""
         may_train = self.variables.trainable_ids
         ids = [{id(variable) for variable in block.variables} & may_train for block in self.blocks]
         if all(not each or each & trained for each in ids):
             return None
-        if trained not in self._calls:
+        like = self._told_apart(inputs)
+        key = trained, like is None
+        if key not in self._calls:
             try:
-                self._calls[trained] = partly_trained(self.module, self.invocation, self.blocks, trained)
+                self._calls[key] = partly_trained(self.module, self.invocation, self.blocks, trained, like)
                 self.cut_error = None
             except CutError as error:
-                self._calls[trained] = partial(self.invocation.function, training=False, **self.request.arguments)
+                self._calls[key] = partial(self.invocation.function, training=False, **self.request.arguments)
                 self.cut_error = str(error)
                 warnings.warn(
                     f"The module cannot be cut between its frozen and its unfrozen blocks: {error} It runs in "
@@ -238,7 +246,7 @@ class ModuleSource:
                     "unfrozen. Unfreeze everything to train it in training mode.",
                     stacklevel=2,
                 )
-        return self._calls[trained]
+        return self._calls[key]
 
     def _fetch(self) -> None:
         try:
