@@ -14,6 +14,7 @@ from .encoders.encoder import Encoder as Encoder
 from .encoders.loading import load_encoder as load_encoder
 from .export import ExportError as ExportError
 from .export import export as export
+from .export import export_module as export_module
 from .export import rollback as rollback
 from .export import versions as versions
 from .features import FeatureCache as FeatureCache
@@ -21,6 +22,9 @@ from .heads import Head as Head
 from .heads import cosine_head as cosine_head
 from .heads import linear_head as linear_head
 from .heads import mlp_head as mlp_head
+from .neighbours import Neighbour as Neighbour
+from .neighbours import analogy as analogy
+from .neighbours import nearest as nearest
 from .phases import Phase as Phase
 from .predict import Predictions as Predictions
 from .predict import evaluate as evaluate

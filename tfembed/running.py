@@ -26,6 +26,7 @@ from tfembed.supervised_contrastive import contrastive_loss
 from tfembed.validation import loss_of, undone_if_worse
 
 _NOT_DECAYED = re.compile("bias|gamma|beta")
+_VALIDATION_BATCH = 64  # at least: without gradients there is room for more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,10 +185,12 @@ def _fit(
         jit_compile=False,
         steps_per_execution=len(rows) if head_only else 1,
     )
+    model.optimizer.build(model.trainable_variables)  # inside of the traced step it takes seconds, and a second trace
     wanted = data.train.labels.astype("int32") if isinstance(rows, Drawn) else targets(data.train.labels, data)
     validation = None
     if len(data.validation) and not isinstance(rows, Drawn):
-        expected, order = targets(data.validation.labels, data), Epochs(work.validation.lengths, phase.batch_size, None)
+        expected = targets(data.validation.labels, data)
+        order = Epochs(work.validation.lengths, max(phase.batch_size, _VALIDATION_BATCH), None)
         validation = batches(work.validation, expected, _ones(data.validation), order)
     if head_only:
         given = resident(work.features, wanted, _shares(work), batch_size=phase.batch_size, seed=work.seed)

@@ -3,6 +3,8 @@
 import os
 import sys
 
+from tfembed.allocator import keep_freed_memory
+
 
 def import_tensorflow() -> None:
     """Import TensorFlow without what it logs before it begins to obey TF_CPP_MIN_LOG_LEVEL."""
@@ -10,6 +12,7 @@ def import_tensorflow() -> None:
         return
     from tfembed.progress import waiting
 
+    keep_freed_memory()
     sys.stderr.flush()
     kept = os.dup(2)
     try:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -77,22 +78,8 @@ def train(  # noqa: PLR0913 - all but three have defaults
         >>> te.train(model, data.few_shot(10), te.linear_probe()).metrics["test"]["accuracy"] > 0.6
         True
     """
-    started, parts = time.perf_counter(), parts_of(model)
-    _check(parts, data, strategy)
-    if parts.temperature is not None:
-        parts.last.temperature.assign(1.0)
-    rebuild_head(parts.head, parts.encoder.join(strategy.phases[0].depths))
-    if parts.encoder.spec.kind == "text":
-        fit_sequence_length(parts.encoder, data.train.examples)
-    parts.encoder.note_training(0)
-    cache = cache or FeatureCache()
-    phases: list[PhaseResult] = []
-    for i, phase in enumerate(strategy.phases):
-        _seed(parts, seed + i)
-        phases.append(run(parts, data, phase, seed=seed + i, balanced=balanced, cache=cache))
-    parts.encoder.trained_with = strategy.to_json()
-    if len(data.validation) and data.task != "regression":
-        calibrate(model, data.validation, cache=cache)
+    started, cache = time.perf_counter(), cache or FeatureCache()
+    phases = fit(model, data, strategy, seed=seed, run=partial(run, balanced=balanced, cache=cache), cache=cache)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     return Result(
         metrics={name: evaluate(model, split, cache=cache) for name, split in splits.items() if len(split)},
@@ -102,6 +89,43 @@ def train(  # noqa: PLR0913 - all but three have defaults
         strategy=strategy,
         phases=tuple(phases),
     )
+
+
+def fit(
+    model: keras.Model,
+    data: Dataset,
+    strategy: Strategy,
+    *,
+    seed: int,
+    run: Callable[..., PhaseResult],
+    cache: FeatureCache,
+) -> list[PhaseResult]:
+    """Train a model as `train` does, without measuring what came of it.
+
+    Args:
+        model: See `train`, as the others.
+        data: Its parts.
+        strategy: What to train.
+        seed: Of the first phase; each later one has the next.
+        run: Runs a phase, given parts of the model, data, phase and seed.
+        cache: Of features, for the temperature.
+    """
+    parts = parts_of(model)
+    _check(parts, data, strategy)
+    if parts.temperature is not None:
+        parts.last.temperature.assign(1.0)
+    rebuild_head(parts.head, parts.encoder.join(strategy.phases[0].depths))
+    if parts.encoder.spec.kind == "text":
+        fit_sequence_length(parts.encoder, data.train.examples)
+    parts.encoder.note_training(0)
+    phases: list[PhaseResult] = []
+    for i, phase in enumerate(strategy.phases):
+        _seed(parts, seed + i)
+        phases.append(run(parts, data, phase, seed=seed + i))
+    parts.encoder.trained_with = strategy.to_json()
+    if len(data.validation) and data.task != "regression":
+        calibrate(model, data.validation, cache=cache)
+    return phases
 
 
 def _seed(parts: ModelParts, seed: int) -> None:

@@ -99,10 +99,3 @@ class TextTokens(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "TextTokens":
         """Make the layer of a config."""
         return cls(**config | {"preprocessor": keras.saving.deserialize_keras_object(config["preprocessor"])})
-
-
-def renew_vocabularies(layer: keras.layers.Layer) -> None:
-    """Make the SentencePiece models inside a layer anew: TensorFlow drops them whenever a seed is set."""
-    for each in layer._flatten_layers():
-        if getattr(each, "proto", None):
-            each.set_proto(each.proto)

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -19,7 +20,7 @@ from tfembed.search.folds import Folds
 from tfembed.search.pruning import Diverged, Stopped
 from tfembed.search.session import Session, Watch
 from tfembed.search.trial import Trial, summarize
-from tfembed.train import Result, train
+from tfembed.train import Result, fit, train
 
 Arrays = dict[str, np.ndarray]
 
@@ -137,7 +138,8 @@ class _Attempt:
         session = Session(shop.checkpoints, shop.folds.keys[fold], watch)
         model = shop.model(candidate, data, seed)
         try:
-            shop.train(candidate, model, data, session, seed)
+            run = partial(session.run, balanced=shop.balanced, cache=shop.cache)
+            fit(model, data, candidate.strategy, seed=seed, run=run, cache=shop.cache)
         except Stopped as stop:
             self.stopped = str(stop)
         finally:

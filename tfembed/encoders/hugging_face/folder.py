@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
-CONFIG = "config.json"
-_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+from tfembed.encoders.repositories import WEIGHTS
+
+_INDEX = "model.safetensors.index.json"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "model.ckpt")
 
 
@@ -84,8 +85,8 @@ class Tensors:
     def _files(self) -> list[Path]:
         if self._path.is_file():
             return [self._path]
-        if (self._path / _WEIGHTS).is_file():
-            return [self._path / _WEIGHTS]
+        if (self._path / WEIGHTS).is_file():
+            return [self._path / WEIGHTS]
         if (self._path / _INDEX).is_file():
             index = json.loads((self._path / _INDEX).read_text(encoding="utf-8"))
             files = [self._path / name for name in sorted(set(index["weight_map"].values()))]
@@ -95,10 +96,10 @@ class Tensors:
         if pickles := [name for name in _PICKLES if (self._path / name).exists()]:
             raise ValueError(
                 f"{self._handle!r} has its weights in {pickles[0]}, a pickle, which can run any program when it is "
-                f"read: expected {_WEIGHTS}. Convert it where you trust it, with "
+                f"read: expected {WEIGHTS}. Convert it where you trust it, with "
                 "transformers.AutoModel.from_pretrained(folder).save_pretrained(folder), and pass the folder."
             )
-        raise ValueError(f"{self._handle!r} has no weights: expected {_WEIGHTS} in {self._path}. Copy it there.")
+        raise ValueError(f"{self._handle!r} has no weights: expected {WEIGHTS} in {self._path}. Copy it there.")
 
     def _names_in(self, file: Path) -> list[str]:
         try:

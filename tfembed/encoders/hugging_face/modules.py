@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 
-from tfembed.encoders.activations import ACTIVATIONS
 from tfembed.encoders.hugging_face.folder import Folder, Tensors
 from tfembed.encoders.pooling import TokenPooling
 from tfembed.encoders.spec import POOLINGS
@@ -123,9 +122,8 @@ def with_dense(body: keras.Model, modules: Modules, folder: Folder) -> keras.Mod
                 f"{path} of {folder.handle!r} has the activation {name!r}: expected one of {', '.join(_DENSE)}. Take "
                 "another model."
             )
-        function = ACTIVATIONS.get(_DENSE[name], _DENSE[name])
         bias = config.get("bias", True)
-        layer = keras.layers.Dense(config["out_features"], function, use_bias=bias, name=f"dense_{i}")
+        layer = keras.layers.Dense(config["out_features"], _DENSE[name], use_bias=bias, name=f"dense_{i}")
         x = layer(x)
         layers.append(layer)
     for layer, path in zip(layers, modules.dense, strict=True):

@@ -1,14 +1,17 @@
-"""Download a model from the Hugging Face Hub, once: whole and checked, or not at all."""
+"""Repositories of the Hugging Face Hub, downloaded once: whole and checked, or not at all."""
 
 import functools
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 # What a model may consist of; weights in other formats lie beside it and are left there.
 _WANTED = ["README.md", "*.json", "*.txt", "*.model", "*.safetensors", "model*.weights.h5", "assets/*"]
 _UNWANTED = ["onnx/*", "openvino/*", "coreml/*", "*/onnx/*", "*/openvino/*", "checkpoint-*", "runs/*"]
+_WEIGHTS = ("*.safetensors", "*.weights.h5")
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -28,13 +31,7 @@ def fetch(name: str) -> Path:
         ConnectionError: If it must be downloaded and cannot be, or arrives damaged.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     repository, _, revision = name.partition("@")
     download = functools.partial(
@@ -46,35 +43,43 @@ def fetch(name: str) -> Path:
         endpoint=os.environ.get("HF_ENDPOINT"),
     )
     try:
-        return Path(download(local_files_only=True))
+        folder = Path(download(local_files_only=True))
     except HFValidationError as error:
         raise ValueError(f"'hf://{name}' is no handle: expected hf://owner/name. Look for it on {_site()}.") from error
     except LocalEntryNotFoundError:
-        pass
+        return _downloaded(name, download)
+    is_whole = any(next(folder.glob(pattern), None) for pattern in _WEIGHTS)  # or what another program needed of it
+    return folder if is_whole else _downloaded(name, download)
+
+
+def _downloaded(name: str, download: Callable[[], str]) -> Path:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
     try:
         folder = Path(download())
     except GatedRepoError as error:
+        page = f"{_site()}/{name.partition('@')[0]}"
         raise ValueError(
-            f"'hf://{name}' is open only to those who agreed to its terms: do so on {_site()}/{repository}, then run "
-            "`hf auth login`."
+            f"'hf://{name}' is open only to those who agreed to its terms: do so on {page}, then run `hf auth login`."
         ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise ValueError(f"There is no 'hf://{name}' on {_site()}: look for its name there.") from error
     except Exception as error:  # the HTTP client's errors have no class in common with huggingface_hub's own
         if isinstance(error, ValueError | TypeError):
             raise
-        raise ConnectionError(_offline(name, repository, error)) from error
+        raise ConnectionError(_offline(name, error)) from error
     _check(folder, name)
     return folder
 
 
-def _offline(name: str, repository: str, error: Exception) -> str:
-    reason = " ".join(str(error).split())[:200]
+def _offline(name: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:200].removesuffix(".")
+    repository, _, revision = name.partition("@")
     return (
-        f"'hf://{name}' could not be downloaded: {reason}. Without internet, fetch config.json, model.safetensors, "
-        "the vocabulary (vocab.txt; or vocab.json and merges.txt; or the .model file), tokenizer_config.json, "
-        "modules.json with the folders that it names or preprocessor_config.json, as far as there are any, from "
-        f"{_site()}/{repository}/tree/main elsewhere; put them into a folder, and pass the folder."
+        f"'hf://{name}' could not be downloaded: {reason}. Without internet, fetch {CONFIG} and {WEIGHTS}, and with "
+        "them tokenizer_config.json, the vocabulary (vocab.txt; or vocab.json and merges.txt; or the .model file), "
+        "modules.json with the folders that it names, or preprocessor_config.json, as far as there are any, from "
+        f"{_site()}/{repository}/tree/{revision or 'main'} elsewhere; put them into a folder, and pass the folder."
     )
 
 

@@ -7,12 +7,13 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
 import tfembed as te
-from tfembed.encoders.hugging_face.download import fetch
+from tfembed.encoders.repositories import fetch
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "hugging_face" / "data"
 COMMIT = "0123456789" * 4
 
 
@@ -93,6 +94,12 @@ def test_a_model_is_downloaded_once(hub):
     asked = len(hub.asked)
     te.load_encoder("hf://owner/tiny")
     assert len(hub.asked) == asked
+
+
+def test_what_another_program_left_is_completed(hub):
+    """With config.json alone in the cache, the rest is downloaded."""
+    huggingface_hub.hf_hub_download("owner/tiny", "config.json", endpoint=hub.address)
+    assert (fetch("owner/tiny") / "model.safetensors").exists()
 
 
 def test_a_damaged_download_is_removed(hub):
