@@ -37,7 +37,7 @@ class Hub:
         if path.startswith("/api/models/owner/tiny"):
             siblings = [{"rfilename": name} for name in self.files]
             return 200, {}, json.dumps({"id": "owner/tiny", "sha": COMMIT, "siblings": siblings}).encode()
-        name = path.removeprefix(f"/owner/tiny/resolve/{COMMIT}/")
+        name = path.removeprefix(f"/owner/tiny/resolve/{COMMIT}/").removeprefix("/owner/tiny/resolve/main/")
         if name in self.files:
             digest = hashlib.sha256((DATA / "bert" / name).read_bytes()).hexdigest()
             return 200, {"ETag": f'"{digest}"', "X-Repo-Commit": COMMIT}, self.files[name]
