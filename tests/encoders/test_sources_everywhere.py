@@ -183,7 +183,7 @@ def test_every_cut_gives_the_same_embeddings(name: str, folder: Path) -> None:
     np.testing.assert_allclose(encoder.cut(k)[1](features), whole, **close, err_msg=f"cut {k}, in one graph")
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", [*TRAINED, "KerasHub mobilenet", "KerasHub vit"])  # layers inside layers
 def test_an_encoder_that_is_loaded_again_has_its_key(name: str, folder: Path) -> None:
     """The key of features is the same for the same files, whatever was loaded in between."""
     assert encoder_key(load(name, folder)[0]) == encoder_key(load(name, folder)[0])
