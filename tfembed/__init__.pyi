@@ -10,6 +10,10 @@ from .data import Dataset as Dataset
 from .data import Split as Split
 from .data import load_images as load_images
 from .data import load_text as load_text
+from .embeddings import Embedded as Embedded
+from .embeddings import EmbedOptions as EmbedOptions
+from .embeddings import embed as embed
+from .embeddings import embed_file as embed_file
 from .encoders.encoder import Encoder as Encoder
 from .encoders.loading import load_encoder as load_encoder
 from .export import ExportError as ExportError
@@ -22,6 +26,11 @@ from .heads import Head as Head
 from .heads import cosine_head as cosine_head
 from .heads import linear_head as linear_head
 from .heads import mlp_head as mlp_head
+from .index.collection import Hit as Hit
+from .index.collection import Index as Index
+from .index.opening import open_index as open_index
+from .neighbour_head import NeighbourHead as NeighbourHead
+from .neighbour_head import knn_head as knn_head
 from .neighbours import Neighbour as Neighbour
 from .neighbours import analogy as analogy
 from .neighbours import nearest as nearest

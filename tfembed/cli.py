@@ -11,6 +11,7 @@ import click
 
 from tfembed.cache_commands import cache
 from tfembed.doctor_commands import doctor
+from tfembed.embed_commands import embed, evaluate_embeddings, index, query
 from tfembed.export_commands import export, rollback, versions
 from tfembed.report_commands import report
 from tfembed.serve_commands import deploy, serve
@@ -243,6 +244,10 @@ cli.add_command(serve)
 cli.add_command(deploy)
 cli.add_command(report)
 cli.add_command(doctor)
+cli.add_command(embed)
+cli.add_command(index)
+cli.add_command(query)
+cli.add_command(evaluate_embeddings)
 
 
 def main() -> None:

@@ -54,6 +54,17 @@ def check_free(folder: Path) -> None:
         raise ValueError(f"{folder} cannot be made: {above} is no folder that can be written to. Pass another one.")
 
 
+def is_run(folder: str | os.PathLike[str]) -> bool:
+    """Whether `load_run` may read a folder: that of a run, or of a study with a winner.
+
+    Example:
+        >>> is_run("nowhere")
+        False
+    """
+    path = Path(folder)
+    return any((each / _MODEL).is_file() and (each / _RECORD).is_file() for each in (path, path / BEST))
+
+
 def load_run(folder: str | os.PathLike[str], *, trust: bool = False) -> tuple[keras.Model, dict[str, Any]]:
     """Read a run that `save_run` wrote: the model, and the record with the result in it. Of a study, its winner's.
 

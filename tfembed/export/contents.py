@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfembed.export.raw_inputs import input_name
+from tfembed.features.key import encoder_key
 from tfembed.predict import ModelParts
 
 RECORD = "tfembed.json"
@@ -42,6 +43,7 @@ def _record(parts: ModelParts, about: Mapping[str, Any]) -> dict[str, Any]:
     spec, trained_with = parts.encoder.spec, parts.encoder.trained_with
     return {
         "encoder": spec.name,
+        "encoder_key": encoder_key(parts.encoder),
         "handle": spec.handle,
         "licence": spec.licence,
         "source": spec.source,
