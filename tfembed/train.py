@@ -131,6 +131,7 @@ def fit(
 def _seed(parts: ModelParts, seed: int) -> None:
     """Set all seeds, those of dropout layers that exist already included."""
     keras.utils.set_random_seed(seed)
+    parts.encoder.renew_vocabularies()
     for i, layer in enumerate([*parts.encoder._flatten_layers(), *parts.head._flatten_layers()]):
         generator = getattr(layer, "seed_generator", None)
         if generator is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-_NUMBERED = re.compile(r"^(?:transformer_|encoder_)?(.*?(?:layer|block|stage)_?\d+)")
+_NUMBERED = re.compile(r"^(?:disentangled_attention_encoder_|transformer_|encoder_)?(.*?(?:layer|block|stage)_?\d+)")
 
 
 @dataclass(frozen=True, slots=True)

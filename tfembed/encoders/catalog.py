@@ -1,10 +1,11 @@
-"""Encoders by short name: one literal table, its longer parts in `catalog_hub` and `catalog_images`."""
+"""Encoders by short name: one literal table, its longer parts in modules of their own."""
 
 from tfembed.encoders.catalog_hub import HUB
 from tfembed.encoders.catalog_images import APPLICATIONS, TIMM
+from tfembed.encoders.catalog_models import MODELS
 from tfembed.encoders.spec import EncoderSpec
 
-_SPECS = (
+SPECS = (
     EncoderSpec(
         name="minilm",
         handle="keras_hub:all_minilm_l6_v2_en",
@@ -30,6 +31,7 @@ _SPECS = (
     *HUB,
     *APPLICATIONS,
     *TIMM,
+    *MODELS,
 )
 
-CATALOG: dict[str, EncoderSpec] = {spec.name: spec for spec in _SPECS}
+CATALOG: dict[str, EncoderSpec] = {spec.name: spec for spec in SPECS}

@@ -39,14 +39,17 @@ def consists_of(layer: keras.layers.Layer | None, *, with_weights: bool) -> Any:
         return [_own_name(layer), weights]
 
 
-def settings_of(layer: keras.layers.Layer) -> Any:
-    """What a layer is told, as JSON values, without its name."""
+def settings_of(layer: keras.layers.Layer, *, inside: bool = False) -> Any:
+    """What a layer is told, as JSON values, without its name.
+
+    Of a layer inside another one, which cannot say so, its type: the other one made it.
+    """
     if isinstance(layer, HubLayer):
         return layer.fingerprint or _own_name(layer)
     try:
         return [type(layer).__name__, _without_names(_lasting(layer.get_config()))]
     except (NotImplementedError, TypeError, ValueError):
-        return _own_name(layer)
+        return type(layer).__name__ if inside else _own_name(layer)
 
 
 def _lasting(config: Any) -> Any:

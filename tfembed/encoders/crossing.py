@@ -12,6 +12,9 @@ from tfembed.saved_model.frontier import UNLIMITED, minimal_cut
 _TYPICAL_LENGTH = 32  # of a dimension that changes, such as the number of tokens
 _HEAVY = frozenset({"Matmul", "Einsum", "Dot", "Tensordot", "Conv", "DepthwiseConv", "ConvTranspose", "Attention"})
 
+# Layers whose results, large ones, are the same for every example.
+_SHARED = frozenset({"RelativeEmbedding", "RelativeBias"})
+
 
 def cheapest(calls: Sequence[Call], needed: Iterable[Any]) -> list[Any]:
     """Choose what to keep so that what is needed behind a cut can be computed.
@@ -60,4 +63,6 @@ def _num_bytes(tensor: Any) -> int:
 
 
 def _is_costly(operation: Any) -> bool:
+    if type(operation).__name__ in _SHARED:
+        return False
     return bool(getattr(operation, "weights", ())) or type(operation).__name__ in _HEAVY

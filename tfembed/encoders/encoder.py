@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 
 from tfembed.allocator import keep_freed_memory
-from tfembed.encoders.composition import consists_of
 from tfembed.encoders.compute import choose_compute, has_bfloat16, sample_examples
 from tfembed.encoders.forward import INPUTS, MASK, forward
 from tfembed.encoders.frozen import FrozenGraphs
@@ -17,6 +16,7 @@ from tfembed.encoders.parts import ModelParts, ModuleParts, Parts
 from tfembed.encoders.preprocessing import as_batch, count_tokens, limit_tokens, mask_name, trim_padding
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.encoders.suffix import Suffix
+from tfembed.encoders.tokenizing import TracedTokens, check_length
 from tfembed.saved_model.blocks import Block
 from tfembed.saved_model.graph import CutError
 from tfembed.saved_model.layer import HubLayer
@@ -68,7 +68,7 @@ class Encoder(keras.layers.Layer):
         self._unfrozen: Any = False
         # In objects that TensorFlow does not look into: an export would take the functions along.
         self._graphs = FrozenGraphs()
-        self._tokenizer = SimpleNamespace(traced=None, traced_from=None)
+        self._tokens = TracedTokens()
         self._compute: str | None = None
         self._training = SimpleNamespace(frozen=0, examples=())
         self.built = True
@@ -186,13 +186,12 @@ class Encoder(keras.layers.Layer):
             What `prepare` gives, and how many tokens each text had before it was cut off, int64 `(n,)`; None where
             there is no padding mask.
         """
-        # The vocabulary may have been changed in place.
-        known, now = self._tokenizer, consists_of(self.preprocessing, with_weights=True)
-        if known.traced is None or known.traced_from != now:
-            trace = tf.function(self._preprocessed, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
-            known.traced, known.traced_from = trace.get_concrete_function(), now
-        prepared = known.traced(texts)
+        prepared = self._tokens(texts, self._preprocessed, self.preprocessing)
         return limit_tokens(prepared, self.sequence_length), count_tokens(prepared)
+
+    def renew_vocabularies(self) -> None:
+        """Make vocabularies anew that TensorFlow drops whenever a seed is set; without them, texts have no tokens."""
+        self._tokens.renew(self.preprocessing)
 
     def limit_length(self, sequence_length: int) -> None:
         """Keep so many tokens of a text, whatever it is trained on; compile the model again after it.
@@ -200,20 +199,7 @@ class Encoder(keras.layers.Layer):
         Raises:
             ValueError: If the encoder takes no tokens, or its preprocessing keeps fewer.
         """
-        is_text = self.spec.kind == "text" and self.preprocessing is not None
-        prepared = self.preprocessing(tf.constant(["a"])) if is_text else {}  # type: ignore[misc]
-        name = mask_name(prepared)
-        if name is None:
-            raise ValueError(
-                f"sequence_length={sequence_length}: encoder {self.spec.name!r} takes no tokens with a padding mask. "
-                "Leave sequence_length out."
-            )
-        most = prepared[name].shape[1]
-        if not 2 <= sequence_length <= most:
-            raise ValueError(
-                f"sequence_length={sequence_length}: expected 2 to {most}, which the preprocessing of encoder "
-                f"{self.spec.name!r} keeps of a text."
-            )
+        check_length(self.preprocessing if self.spec.kind == "text" else None, sequence_length, self.spec.name)
         self.sequence_length, self.chooses_length = sequence_length, False
 
     def run(self, features: dict[str, Any], start: int, stop: int, training: bool = False) -> Any:

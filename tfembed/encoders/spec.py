@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 COMPUTES = ("float32", "bfloat16", "auto")
-POOLINGS = ("mean", "max", "cls")
+POOLINGS = ("mean", "max", "cls", "mean_sqrt_len")
 CHANNELS = ("rgb", "bgr", "grey")
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 PerChannel = float | tuple[float, ...]
@@ -19,7 +19,8 @@ class EncoderSpec:
         kind: `"text"` or `"image"`.
         preprocessing: Handle of the module that goes with it, for text encoders that come as a pair.
         output: Which output to take, where there are several.
-        pooling: How one vector is made of a sequence: `"mean"` over the real tokens, `"max"`, or the first (`"cls"`).
+        pooling: How one vector is made of a sequence: `"mean"` over the real tokens, `"max"`, the first (`"cls"`), or
+            the sum over the root of their number (`"mean_sqrt_len"`).
         normalize: Whether embeddings get length 1.
         image_size: Height and width in pixels.
         mean: Subtracted from pixel values in [0, 1]; one number, or one for each channel, in the order of `channels`.

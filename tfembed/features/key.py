@@ -66,13 +66,16 @@ def encoder_key(encoder: Encoder) -> str:
         >>> encoder_key(load_encoder("glyphs")) == encoder_key(load_encoder("glyphs"))
         True
     """
-    body = encoder.body
+    layers = encoder.body._flatten_layers()
+    models = [layer for layer in layers if isinstance(layer, keras.Model)]
+    outer = {id(encoder.body), *(id(layer) for model in models for layer in model.layers)}
+    plain = [layer for layer in layers if not isinstance(layer, keras.Model)]
     parts = {
         "spec": {name: value for name, value in asdict(encoder.spec).items() if name not in _PROSE},
         "compute": encoder.compute,
         "sequence_length": encoder.sequence_length,
         "preprocessing": consists_of(encoder.preprocessing, with_weights=True),
-        "body": [settings_of(layer) for layer in body._flatten_layers() if not isinstance(layer, keras.Model)],
+        "body": [settings_of(layer, inside=id(layer) not in outer) for layer in plain],
         "blocks": [[hash_array(variable) for variable in block.variables] for block in encoder.blocks],
     }
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=20).hexdigest()

@@ -1,0 +1,101 @@
+"""Texts to tokens in the graph: written as the tokenizer knows them, then split and packed by KerasHub."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfembed.encoders.preprocessing import MASK_NAMES
+
+_SPACES = r"[\t\n\r\p{Z}]"
+_INVISIBLE = r"[\p{C}\x{FFFD}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """How a text is written before it is split.
+
+    Attributes:
+        clean: Whether spaces of all kinds become plain ones, and what cannot be seen is left out.
+        quotes: Whether pairs of backticks or apostrophes become quotation marks.
+        accents: Unicode form in which accents stand apart and are left out: `"NFD"` or `"NFKD"`; None to keep them.
+        lowercase: Whether capital letters become small ones.
+        prefix: Stands in front of every text.
+    """
+
+    clean: bool = False
+    quotes: bool = False
+    accents: str | None = None
+    lowercase: bool = False
+    prefix: str = ""
+
+    def apply(self, texts: Any) -> Any:
+        """Write texts so, strings `(n,)`.
+
+        Example:
+            >>> writing = Writing(clean=True, accents="NFD", lowercase=True)
+            >>> writing.apply(tf.constant(["Ça\\u00a0va"]))[0].numpy()
+            b'ca va'
+        """
+        if self.prefix:
+            texts = tf.strings.join([self.prefix, texts])
+        if self.clean:
+            texts = tf.strings.regex_replace(tf.strings.regex_replace(texts, _SPACES, " "), _INVISIBLE, "")
+        if self.quotes:
+            texts = tf.strings.regex_replace(texts, "``|''", '"')
+        if self.accents:
+            import tensorflow_text as tf_text  # registers its ops too
+
+            texts = tf.strings.regex_replace(tf_text.normalize_utf8(texts, self.accents), r"\p{Mn}", "")
+        if self.lowercase:  # a sigma at the end of a word as anywhere else
+            texts = tf.strings.lower(tf.strings.regex_replace(texts, "\u03a3", "\u03c3"), encoding="utf-8")
+        return texts
+
+
+@keras.saving.register_keras_serializable(package="tfembed")
+class TextTokens(keras.layers.Layer):
+    """Texts to the tokens that an encoder takes.
+
+    Args:
+        preprocessor: A preprocessor of KerasHub for texts.
+        writing: How texts are written before.
+        **layer_options: Options of `keras.layers.Layer`.
+    """
+
+    def __init__(
+        self, preprocessor: keras.layers.Layer, writing: Writing | dict[str, Any], **layer_options: Any
+    ) -> None:
+        super().__init__(**{"dtype": "int32", "trainable": False} | layer_options)
+        self._convert_input_args = False
+        self.tokenizer = preprocessor.tokenizer  # comes before what the preprocessor makes when it is first called
+        self.preprocessor = preprocessor
+        self.writing = Writing(**writing) if isinstance(writing, dict) else writing
+        self.built = True
+
+    def call(self, texts: Any) -> dict[str, Any]:
+        """Split texts, strings `(n,)`.
+
+        Returns:
+            `token_ids` and `padding_mask`, `(n, sequence_length)`.
+        """
+        tokens = self.preprocessor(self.writing.apply(texts))
+        return {name: tokens[name] for name in ("token_ids", MASK_NAMES[0])}
+
+    def compute_output_spec(self, texts: Any) -> dict[str, Any]:
+        """Two tensors of the same shape."""
+        shape = (texts.shape[0], self.preprocessor.sequence_length)
+        return {
+            "token_ids": keras.KerasTensor(shape, dtype="int32"),
+            MASK_NAMES[0]: keras.KerasTensor(shape, dtype="bool"),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, the preprocessor as a config of its own."""
+        preprocessor = keras.saving.serialize_keras_object(self.preprocessor)
+        return super().get_config() | {"preprocessor": preprocessor, "writing": asdict(self.writing)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "TextTokens":
+        """Make the layer of a config."""
+        return cls(**config | {"preprocessor": keras.saving.deserialize_keras_object(config["preprocessor"])})
