@@ -38,7 +38,7 @@ LEVELS = (
     ("train",),
     ("running", "validation", "batches", "supervised_contrastive", "optimizers"),
     ("calibration",),
-    ("predict", "features", "builders", "augmentation", "neighbours"),
+    ("predict", "features", "builders", "augmentation", "distribution", "neighbours"),
     ("strategies",),
     ("description",),  # what a strategy does to an encoder, in words
     ("startup",),

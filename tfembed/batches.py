@@ -27,8 +27,10 @@ def targets(labels: np.ndarray, data: Dataset) -> np.ndarray:
     return labels.astype("float32").reshape(len(labels), -1)
 
 
-def order(lengths: np.ndarray, batch_size: int, rng: np.random.Generator | None) -> list[np.ndarray]:
+def order(lengths: np.ndarray, batch_size: int, rng: np.random.Generator | None, smallest: int = 1) -> list[np.ndarray]:
     """Rows in batches: examples of like length together, in random order where there is a generator.
+
+    A last batch that is smaller than `smallest` becomes part of the one before it.
 
     Example:
         >>> [rows.tolist() for rows in order(np.array([5, 1, 4, 2]), 2, None)]
@@ -42,6 +44,8 @@ def order(lengths: np.ndarray, batch_size: int, rng: np.random.Generator | None)
         chunks = [drawn[start : start + chunk] for start in range(0, len(drawn), chunk)]
         drawn = np.concatenate([rows[np.argsort(lengths[rows], kind="stable")] for rows in chunks])
     batches = [drawn[start : start + batch_size] for start in range(0, len(drawn), batch_size)]
+    if len(batches) > 1 and len(batches[-1]) < smallest:
+        batches[-2:] = [np.concatenate(batches[-2:])]
     return batches if rng is None else [batches[i] for i in rng.permutation(len(batches))]
 
 
@@ -86,16 +90,19 @@ def resident(
 
 
 class Epochs:
-    """The rows of each batch, drawn anew each time it is gone through."""
+    """The rows of each batch, drawn anew each time it is gone through; see `order`."""
 
-    def __init__(self, lengths: np.ndarray, batch_size: int, rng: np.random.Generator | None) -> None:
-        self._lengths, self._batch_size, self._rng = lengths, batch_size, rng
+    def __init__(
+        self, lengths: np.ndarray, batch_size: int, rng: np.random.Generator | None, smallest: int = 1
+    ) -> None:
+        self._lengths, self._batch_size, self._rng, self._smallest = lengths, batch_size, rng, smallest
 
     def __len__(self) -> int:
-        return -(-len(self._lengths) // self._batch_size)
+        whole, rest = divmod(len(self._lengths), self._batch_size)
+        return max(1, whole + (rest >= self._smallest)) if len(self._lengths) else 0
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return iter(order(self._lengths, self._batch_size, self._rng))
+        return iter(order(self._lengths, self._batch_size, self._rng, self._smallest))
 
 
 class Drawn:

@@ -133,6 +133,7 @@ def inspect(handle: str, as_json: bool, **options: Any) -> None:
 )
 @click.option("--few-shot", type=click.IntRange(1), help="Train on so many examples of each class.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, draw and training.")
+@click.option("--distribution", type=click.Choice(["mirrored"]), help="Share each batch among the GPUs here.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run; nothing is kept without it.")
 @_JSON
 def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
@@ -183,6 +184,9 @@ def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
 )
 @click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that share the trials."
+)
+@click.option(
+    "--distribution", type=click.Choice(["mirrored"]), help="Share the batches of each trial among the GPUs here."
 )
 @click.option("--early-stopping/--no-early-stopping", default=True, help="Stop trials that cannot win.  [default: on]")
 @click.option("--few-shot", type=click.IntRange(1), help="Train on so many examples of each class.")

@@ -13,6 +13,7 @@ import tfembed as te
 from tfembed.builders import build_model
 from tfembed.data.again import make_again
 from tfembed.data.recipe import recipe_from_dict
+from tfembed.distribution import open_distribution
 from tfembed.encoders.inspection import inspect_cuts, tensors_of
 from tfembed.encoders.request import PRETRAINED
 from tfembed.progress import waiting
@@ -44,7 +45,6 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
         data: A file, a folder, or the name of a sample.
         out: Where the run will be written; checked here.
         options: The options of `tfembed train`, by name.
-
     Returns:
         The model, what training came to, and what a run should record.
 
@@ -63,7 +63,8 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
     with waiting(f"Loading {handle}"):
         encoder = te.load_encoder(handle, compute=options["compute"], **_loading(options))
         model = build_model(encoder, dataset, head)
-    result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"])
+    distribution = open_distribution(options["distribution"])
+    result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"], distribution=distribution)
     record = {"data": dataset.source, "encoder": handle, "class_names": list(dataset.class_names)}
     return model, result, record | {"recipe": dataset.recipe and asdict(dataset.recipe)}
 
@@ -79,6 +80,7 @@ def search_on(data: str, out: Path, options: dict[str, Any]) -> te.Study:
     Raises:
         ValueError: If anything of that is wrong, saying what.
     """
+    distribution = open_distribution(options["distribution"])
     dataset = _load(data, options)
     if options["few_shot"]:
         dataset = dataset.few_shot(options["few_shot"], options["seed"])
@@ -87,7 +89,7 @@ def search_on(data: str, out: Path, options: dict[str, Any]) -> te.Study:
     encoders = {handle: partial(te.load_encoder, handle, **loading) for handle in handles}
     passed = ("max_trials", "max_minutes", "oracle", "objective", "folds", "repeats", "seed", "balanced", "workers")
     chosen = {name: options[name] for name in (*passed, "early_stopping")}
-    return te.search(encoders, dataset, directory=out, **chosen)
+    return te.search(encoders, dataset, directory=out, distribution=distribution, **chosen)
 
 
 def parse_strategy(text: str) -> te.Strategy:

@@ -8,9 +8,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfembed.batches import Drawn, Epochs, InParts, batches, inputs_of, resident, targets
 from tfembed.data import Dataset, Split, class_weights
+from tfembed.distribution import num_replicas, spread
 from tfembed.encoders.encoder import INPUTS, Encoder, Suffix
 from tfembed.encoders.low_rank import low_rank
 from tfembed.encoders.parts import runs
@@ -61,6 +63,7 @@ def run_phase(  # noqa: PLR0913 - what the result depends on, and who watches
     seed: int,
     balanced: bool,
     cache: FeatureCache,
+    distribution: tf.distribute.Strategy | None = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
 ) -> PhaseResult:
     """Set the flags, then solve the head, or compile and fit it with what is unfrozen of the encoder.
@@ -72,6 +75,7 @@ def run_phase(  # noqa: PLR0913 - what the result depends on, and who watches
         seed: Of the order of examples, of dropout, and of the folds.
         balanced: Whether every class counts the same.
         cache: Of features.
+        distribution: Of each batch over several devices; see `train`.
         on_epoch: Called with loss and metrics after each epoch; what it raises ends the phase, in the middle of it.
 
     Raises:
@@ -86,11 +90,13 @@ def run_phase(  # noqa: PLR0913 - what the result depends on, and who watches
             encoder.note_training(cut, data.train.examples, data.validation.examples)
         if phase.objective == "contrastive":
             features[0] = InParts.by_class(features[0], data.train.labels, phase.batch_size)
-        work = _Work(parts, data, phase, seed, balanced, features[0], features[1], cut)
-        model, trained = work.model(), [*encoder.trainable_variables]
+            distribution = None
+        work = _Work(parts, data, phase, seed, balanced, features[0], features[1], cut, distribution)
+        trained = [*encoder.trainable_variables]
         trained += head.trainable_variables if phase.objective == "labels" else []
         solved = phase.solve and cut == len(encoder.blocks) and is_linear(head)
-        history = _solve(work) if solved else _fit(work, model, on_epoch)
+        with spread(None if solved else distribution, encoder, work.variables()):
+            history = _solve(work) if solved else _fit(work, on_epoch)
     return PhaseResult(
         name=phase.name,
         num_frozen=cut,
@@ -130,6 +136,13 @@ class _Work:
     features: Source
     validation: Source
     cut: int
+    distribution: tf.distribute.Strategy | None
+
+    def variables(self) -> list[keras.Variable]:
+        """What the model reads or changes: what is behind the cut, and the state of what is random."""
+        encoder, head = self.parts.encoder, self.parts.head
+        frozen = {id(variable) for block in encoder.blocks[: self.cut] for variable in block.variables}
+        return [variable for variable in (*encoder.variables, *head.variables) if id(variable) not in frozen]
 
     def model(self) -> keras.Model:
         """The model from the cut to the logits, or to the embeddings; its weights are those of the whole."""
@@ -144,7 +157,7 @@ class _Work:
         if self.phase.objective == "contrastive":
             lengths = self.features.lengths
             return Drawn(self.data.train.labels, lengths, self.phase.batch_size, self.phase.steps, rng)
-        return Epochs(self.features.lengths, self.phase.batch_size, rng)
+        return Epochs(self.features.lengths, self.phase.batch_size, rng, num_replicas(self.distribution))
 
     def optimizer(self, num_steps: int) -> keras.optimizers.Optimizer:
         """AdamW with the rates of the phase: the top block that trains has the head's, each below it a lower one."""
@@ -172,12 +185,10 @@ def _solve(work: _Work) -> dict[str, list[float]]:
     return {} if solved.loss is None else {"cross_validation_loss": [solved.loss]}
 
 
-def _fit(
-    work: _Work, model: keras.Model, on_epoch: Callable[[dict[str, float]], None] | None
-) -> dict[str, list[float]]:
-    phase, data, rows = work.phase, work.data, work.rows()
+def _fit(work: _Work, on_epoch: Callable[[dict[str, float]], None] | None) -> dict[str, list[float]]:
+    model, phase, data, rows = work.model(), work.phase, work.data, work.rows()
     epochs = 1 if isinstance(rows, Drawn) else phase.epochs
-    head_only = work.cut == len(work.parts.encoder.blocks)
+    head_only = work.cut == len(work.parts.encoder.blocks) and work.distribution is None
     contrastive = phase.objective == "contrastive"
     model.compile(
         work.optimizer(epochs * len(rows)),
@@ -187,10 +198,16 @@ def _fit(
     )
     model.optimizer.build(model.trainable_variables)  # inside of the traced step it takes seconds, and a second trace
     wanted = data.train.labels.astype("int32") if isinstance(rows, Drawn) else targets(data.train.labels, data)
+    if work.distribution is not None:
+        # Under a strategy Keras takes a batch only to see its shape: that draws another order for the epochs, and fails
+        # where batches are dictionaries on several machines. All that it would build is built here.
+        model._compile_loss.build(keras.KerasTensor((None, *wanted.shape[1:])), model.output)
+        model._maybe_symbolic_build = lambda **_: None
     validation = None
     if len(data.validation) and not isinstance(rows, Drawn):
         expected = targets(data.validation.labels, data)
-        order = Epochs(work.validation.lengths, max(phase.batch_size, _VALIDATION_BATCH), None)
+        size = max(phase.batch_size, _VALIDATION_BATCH)
+        order = Epochs(work.validation.lengths, size, None, num_replicas(work.distribution))
         validation = batches(work.validation, expected, _ones(data.validation), order)
     if head_only:
         given = resident(work.features, wanted, _shares(work), batch_size=phase.batch_size, seed=work.seed)

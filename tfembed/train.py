@@ -8,9 +8,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfembed.calibration import calibrate
 from tfembed.data import Dataset
+from tfembed.distribution import check_distribution
 from tfembed.features import FeatureCache, fit_sequence_length
 from tfembed.heads import rebuild_head
 from tfembed.predict import ModelParts, evaluate, parts_of
@@ -51,6 +53,7 @@ def train(  # noqa: PLR0913 - all but three have defaults
     seed: int = 0,
     balanced: bool = False,
     cache: FeatureCache | None = None,
+    distribution: tf.distribute.Strategy | None = None,
     run: Callable[..., PhaseResult] = run_phase,
 ) -> Result:
     """Train a model phase by phase. What is frozen is computed once.
@@ -66,6 +69,9 @@ def train(  # noqa: PLR0913 - all but three have defaults
         seed: The same seed gives the same result on the same machine.
         balanced: Whether every class counts the same, however many examples it has.
         cache: Features that are known already, for several runs on the same data.
+        distribution: Shares each batch among the devices of this machine, such as `tf.distribute.MirroredStrategy()`
+            among its GPUs. The model is made outside of its scope. Heads that are solved, and contrastive phases, which
+            compare all of a batch, run on one device.
         run: Runs a phase as `run_phase` does, whose arguments it is given; it may know the result already.
 
     Raises:
@@ -78,8 +84,10 @@ def train(  # noqa: PLR0913 - all but three have defaults
         >>> te.train(model, data.few_shot(10), te.linear_probe()).metrics["test"]["accuracy"] > 0.6
         True
     """
+    check_distribution(distribution)
     started, cache = time.perf_counter(), cache or FeatureCache()
-    phases = fit(model, data, strategy, seed=seed, run=partial(run, balanced=balanced, cache=cache), cache=cache)
+    runs = partial(run, balanced=balanced, cache=cache, distribution=distribution)
+    phases = fit(model, data, strategy, seed=seed, run=runs, cache=cache)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     return Result(
         metrics={name: evaluate(model, split, cache=cache) for name, split in splits.items() if len(split)},

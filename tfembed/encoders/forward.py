@@ -41,7 +41,8 @@ def _stretch(encoder: Encoder, features: dict[str, Any], start: int, stop: int, 
     mask = features.get(name) if name else None
     value: Any = _given(features, start)
     flags = [training and trains for trains in encoder.flags[:stop]]
-    if start == 0 and stop == len(encoder.blocks) and (True not in flags or isinstance(encoder.body, HubLayer)):
+    own_call = isinstance(encoder.body, HubLayer) and not encoder.parts.has_copies  # it reads its own variables
+    if start == 0 and stop == len(encoder.blocks) and (own_call or not (True in flags or encoder.parts.has_copies)):
         return encoder.body(value, training=True in flags), mask
     for first, last, trains in runs(flags, start):
         value = encoder.parts.segment(first, last, trains)(value)

@@ -4,7 +4,7 @@ Cut k lies between block k - 1 and block k. What crosses it is a dictionary of t
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -22,6 +22,7 @@ class Parts(Protocol):
     """The parts of what an encoder runs."""
 
     blocks: tuple[Block, ...]
+    has_copies: bool
 
     def segment(self, start: int, stop: int, training: bool) -> Callable[[Any], Any]:
         """The part between two cuts, as a function; it raises CutError where it cannot be cut."""
@@ -39,6 +40,9 @@ class Parts(Protocol):
     def refresh(self) -> None:
         """Look again for variables, after a layer was given some, or lost them."""
 
+    def stand_in(self, copies: Mapping[int, tf.Variable]) -> None:
+        """Have variables read and changed in place of those with the given `id`, until there are none again."""
+
 
 class ModuleParts:
     """The parts of a SavedModel in a HubLayer, without blocks that the wanted output does not need.
@@ -47,12 +51,17 @@ class ModuleParts:
         layer: The layer.
         output: The name of the wanted output, where the module gives a dictionary; all outputs if None.
         inputs: Tensors that it is called on, where it takes texts as well as their tokens.
+
+    Attributes:
+        blocks: From input to output.
+        has_copies: Whether other variables stand in for its own.
     """
 
     def __init__(self, layer: HubLayer, output: str | None, inputs: Any = None) -> None:
         self._layer, everything = layer, layer.keras_blocks
         self._graph: ModuleGraph | None = None
         self._cut_error: CutError | None = None
+        self.has_copies = False
         try:
             self._graph = layer.graph(output, inputs)
         except CutError as error:
@@ -93,6 +102,11 @@ class ModuleParts:
     def refresh(self) -> None:
         """See Parts; a module has the variables that it has."""
 
+    def stand_in(self, copies: Mapping[int, tf.Variable]) -> None:
+        """See Parts."""
+        self._cuttable()[0].stand_in(copies)
+        self.has_copies = bool(copies)
+
 
 class ModelParts:
     """The parts of a functional Keras model: its layers in groups.
@@ -107,6 +121,7 @@ class ModelParts:
 
     def __init__(self, model: keras.Model, output: str | None = None) -> None:
         self._model, given = model, model.output
+        self.has_copies = False
         self._structure = {output: given[output]} if isinstance(given, dict) and output in given else given
         self._outputs = keras.tree.flatten(self._structure)
         self._calls = calls_between(model.inputs, self._outputs)
@@ -184,6 +199,10 @@ class ModelParts:
             Block(name, tuple(variable for layer in layers for variable in layer.weights))
             for name, layers in self._layers.items()
         )
+
+    def stand_in(self, copies: Mapping[int, tf.Variable]) -> None:
+        """See Parts; layers read what their Keras variables hold."""
+        self.has_copies = bool(copies)
 
     def _find_levels(self) -> dict[int, int]:
         """For each tensor of the model, by id, the last block that it depends on; -1 for none."""

@@ -75,6 +75,7 @@ class ModuleGraph:
         self._checked: set[tuple[int, bool]] = set()
         self._functions: dict[tuple[int, int, bool], Callable[[Any], Any]] = {}
         self._training_state: tuple[Reading, match.Match | None] | None = None
+        self._copies: Mapping[int, tf.Variable] = {}
 
     @property
     def num_blocks(self) -> int:
@@ -148,13 +149,27 @@ class ModuleGraph:
                 self._check(cut, partners)
             return self._function(reading, partners, start, stop)
 
+    def stand_in(self, copies: Mapping[int, tf.Variable]) -> None:
+        """Have variables read and changed in place of those with the given `id`, until there are none again.
+
+        Segments that are asked for meanwhile are traced where they are called: copies are mirrored variables, of which
+        there is one on each device.
+        """
+        self._copies = dict(copies)
+
     def _function(self, reading: Reading, partners: match.Match | None, start: int, stop: int) -> Callable[[Any], Any]:
         key = (start, stop, partners is not None)
+        if self._copies:
+            part = self._part(reading, partners, start, stop)
+            return lambda inputs: trace(*part)(inputs)  # on each device, with its own copies
         if key not in self._functions:
-            self._functions[key] = self._traced(reading, partners, start, stop)
+            self._functions[key] = trace(*self._part(reading, partners, start, stop))
         return self._functions[key]
 
-    def _traced(self, reading: Reading, partners: match.Match | None, start: int, stop: int) -> Callable[[Any], Any]:
+    def _part(
+        self, reading: Reading, partners: match.Match | None, start: int, stop: int
+    ) -> tuple[Callable[[Any], Any], Any]:
+        """A segment as a Python function, and what it takes."""
         last = stop == self.num_blocks
         wanted = reading.flat.outputs if last else self._located(stop, partners)
         given = self._located(start, partners)
@@ -162,17 +177,19 @@ class ModuleGraph:
         names = [self._names[tensor] for tensor in self._crossing(start)]
         result_names = [] if last else [self._names[tensor] for tensor in self._crossing(stop)]
         late = self._late(reading.flat, start)
+        variables = {name: self._copies.get(id(v), v) for name, v in reading.flat.variables.items()}
+        live = replace(reading.flat, variables=variables)
 
         def run(inputs: Any) -> Any:
             values = tf.nest.flatten(inputs) if start == 0 else [inputs[name] for name in names]
             feeds = dict(zip(given, values, strict=True))
             if start:
                 feeds |= told_shapes(reading, feeds, [*wanted, *effects], late)
-            results = import_part(reading.flat, wanted, feeds, effects=effects)
+            results = import_part(live, wanted, feeds, effects=effects)
             return reading.pack(results) if last else dict(zip(result_names, results, strict=True))
 
         signature = tf.nest.map_structure(unnamed, reading.function.inputs) if start == 0 else self.spec(start)
-        return trace(run, signature)
+        return run, signature
 
     def _read(self, function: Function) -> Reading:
         flat = flatten(function.concrete, [v for block in self.blocks for v in block.variables], function.constants)

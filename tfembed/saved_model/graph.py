@@ -168,8 +168,11 @@ def import_part(
         )
     graph, mapping = tf.compat.v1.get_default_graph(), {}
     for name in names & flat.variables.keys():
-        variable_accessed(flat.variables[name])  # tells tapes around the function that it reads the variable
-        mapping[f"{name}:0"] = graph.capture(flat.variables[name].handle)
+        variable = flat.variables[name]
+        if tf.distribute.in_cross_replica_context():  # shapes are found out before devices begin: any copy will do
+            variable = tf.distribute.get_strategy().experimental_local_results(variable)[0]
+        variable_accessed(variable)  # tells tapes around the function that it reads the variable
+        mapping[f"{name}:0"] = graph.capture(variable.handle)
     for name in names & flat.constants.keys():
         mapping[f"{name}:0"] = graph.capture(flat.constants[name])
     part = GraphDef(versions=flat.graph_def.versions, library=flat.graph_def.library)

@@ -104,7 +104,14 @@ def share_trials(job: Job, team: Team, catch_up: Callable[[], None]) -> None:
     catch_up()
 
 
-def open_workshop(encoders: Encoders, data: Dataset, plan: Plan, folder: Path, cache: FeatureCache) -> Workshop:
+def open_workshop(
+    encoders: Encoders,
+    data: Dataset,
+    plan: Plan,
+    folder: Path,
+    cache: FeatureCache,
+    distribution: tf.distribute.Strategy | None = None,
+) -> Workshop:
     """Where the trials of a plan are run."""
     return Workshop(
         folds=make_folds(data, plan.folds, plan.seed),
@@ -113,4 +120,5 @@ def open_workshop(encoders: Encoders, data: Dataset, plan: Plan, folder: Path, c
         balanced=plan.balanced,
         cache=cache,
         checkpoints=Checkpoints(folder / "phases"),
+        distribution=distribution,
     )

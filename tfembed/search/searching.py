@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import tensorflow as tf
 
 from tfembed.data import Dataset
+from tfembed.distribution import check_distribution
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.loading import load_encoder
 from tfembed.features import FeatureCache
@@ -48,6 +50,7 @@ def search(  # noqa: PLR0913 - all but three have defaults
     early_stopping: bool = True,
     cache: FeatureCache | None = None,
     workers: int = 1,
+    distribution: tf.distribute.Strategy | None = None,
 ) -> Study:
     """Search for the best strategy, depth, rate and head, with keras-tuner.
 
@@ -78,6 +81,8 @@ def search(  # noqa: PLR0913 - all but three have defaults
         workers: Processes that share the trials; each loads the encoders itself, so that none may be an object. On
             several machines, how many there are in all: where keras-tuner's environment variables name this process
             chief or worker, it is that, and a worker gives back the study as it is when the trials are over.
+        distribution: Shares each batch of a trial among the devices of this machine; see `train`. Most trials are too
+            small to gain from it: where there are many of them, give each worker a device of its own.
 
     Raises:
         ValueError: If something of that is wrong, the folder holds another study, or no trial ran to its end.
@@ -111,10 +116,12 @@ def search(  # noqa: PLR0913 - all but three have defaults
         early_stopping=early_stopping,
     )
     team = team_of(workers)
+    _check_sharing(distribution, team)
     encoders = Encoders(_loaders(encoder, team is not None))
     try:
         with without_role():
-            return _search(encoders, data, plan, space, Path(directory), cache or FeatureCache(), (team, workers))
+            resources = (cache or FeatureCache(), distribution)
+            return _search(encoders, data, plan, space, Path(directory), resources, (team, workers))
     finally:
         encoders.restore()
 
@@ -125,7 +132,7 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
     plan: Plan,
     space: SearchSpace | Callable[..., SearchSpace],
     folder: Path,
-    cache: FeatureCache,
+    resources: tuple[FeatureCache, tf.distribute.Strategy | None],
     shared: tuple[Team | None, int],
 ) -> Study:
     from tfembed.report import write_report  # it reads studies, and imports from this package
@@ -135,7 +142,7 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
     sketched = sketch(chosen)
     description = _describe(plan, sketched, loaded, data)
     description["about"] = about(loaded, data, default_space=space is default_space)
-    shop = open_workshop(encoders, data, plan, folder, cache)
+    shop = open_workshop(encoders, data, plan, folder, *resources)
     begin(folder, description)
     team, workers = shared
     job = Job(encoders=encoders.load, data=data, plan=plan, space=chosen, folder=folder, workers=workers)
@@ -154,6 +161,12 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
         study = load_study(folder)
         write_report(study, data)
     return study
+
+
+def _check_sharing(distribution: tf.distribute.Strategy | None, team: Team | None) -> None:
+    if distribution is not None and team is not None:
+        raise ValueError("Either trials are shared among processes, or each among devices: pass one of the two.")
+    check_distribution(distribution)
 
 
 def _loaders(given: Any, is_shared: bool) -> dict[str, Callable[[], Encoder]]:

@@ -7,8 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfembed.data import Dataset
+from tfembed.distribution import num_replicas
 from tfembed.features import FeatureCache
 from tfembed.phases import Phase
 from tfembed.predict import ModelParts
@@ -36,8 +38,16 @@ class Session:
         self.keys: list[str] = []
         self._history: dict[str, list[float]] = {}
 
-    def run(
-        self, parts: ModelParts, data: Dataset, phase: Phase, *, seed: int, balanced: bool, cache: FeatureCache
+    def run(  # noqa: PLR0913 - as `run_phase`
+        self,
+        parts: ModelParts,
+        data: Dataset,
+        phase: Phase,
+        *,
+        seed: int,
+        balanced: bool,
+        cache: FeatureCache,
+        distribution: tf.distribute.Strategy | None = None,
     ) -> PhaseResult:
         """Run a phase for `train`, or take what is known of it.
 
@@ -48,9 +58,12 @@ class Session:
         started, self._history = time.perf_counter(), {}
 
         def run() -> PhaseResult:
-            return run_phase(parts, data, phase, seed=seed, balanced=balanced, cache=cache, on_epoch=self._on_epoch)
+            how: dict[str, Any] = {"balanced": balanced, "cache": cache, "distribution": distribution}
+            return run_phase(parts, data, phase, seed=seed, on_epoch=self._on_epoch, **how)
 
         given = {"data": self._data_key, "seed": seed, "balanced": balanced}
+        if distribution is not None:  # sums in another order, and batch norm of smaller batches
+            given["devices"] = num_replicas(distribution)
         try:
             key, result = run_once(self._checkpoints, parts, phase, given, run)
         except Stopped:

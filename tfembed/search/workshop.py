@@ -36,6 +36,7 @@ class Workshop:
         balanced: Whether every class counts the same.
         cache: Of features.
         checkpoints: Of phases.
+        distribution: See `train`.
     """
 
     folds: Folds
@@ -44,6 +45,7 @@ class Workshop:
     balanced: bool
     cache: FeatureCache
     checkpoints: Checkpoints
+    distribution: tf.distribute.Strategy | None = None
 
     def model(self, candidate: Candidate, data: Dataset, seed: int) -> keras.Model:
         """The candidate's model as it is before training.
@@ -65,6 +67,7 @@ class Workshop:
             seed=seed,
             balanced=self.balanced,
             cache=self.cache,
+            distribution=self.distribution,
             run=session.run,
         )
 
@@ -138,7 +141,7 @@ class _Attempt:
         session = Session(shop.checkpoints, shop.folds.keys[fold], watch)
         model = shop.model(candidate, data, seed)
         try:
-            run = partial(session.run, balanced=shop.balanced, cache=shop.cache)
+            run = partial(session.run, balanced=shop.balanced, cache=shop.cache, distribution=shop.distribution)
             fit(model, data, candidate.strategy, seed=seed, run=run, cache=shop.cache)
         except Stopped as stop:
             self.stopped = str(stop)

@@ -1,0 +1,101 @@
+"""Training under tf.distribute, in processes of their own: devices are made before TensorFlow starts."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfembed.distribution import check_distribution
+
+FOLDER = Path(__file__).parent
+
+# Without batch norm and dropout, which see the examples of one device, equal parts of a batch give equal gradients.
+TRAIN = """
+import sys
+how, out, *sys.path[:0] = sys.argv[1:]
+import keras, numpy as np, tensorflow as tf
+cpus = tf.config.list_physical_devices("CPU")
+if how == "mirrored":
+    tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+make = {
+    "one device": lambda: None,
+    "mirrored": lambda: tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]),
+}
+distribution = make[how]()
+import tempfile
+import tfembed as te
+from tiny_encoders import pixels, tiny_image_encoder
+from tiny_studies import tiny
+
+encoders = {"functional": tiny(dropout=0.0)}
+folder = tempfile.mkdtemp() + "/module"
+te.export_module(tiny(dropout=0.0), folder)
+encoders["opaque"] = te.load_encoder(folder)
+te.export_module(tiny_image_encoder(dropout=0.0), folder + "2")
+encoders["batch norm"] = te.load_encoder(folder + "2")
+labels = np.arange(26) % 2
+data = te.Dataset.from_arrays(pixels(26), labels, ["a", "b"], validation=0.3, test=0)
+assert len(data.train) % 8 == 2  # a batch that is not full
+found = {}
+for name, encoder in encoders.items():
+    top = te.Phase(name="top", unfreeze=1, epochs=3, learning_rate=1e-2, batch_size=8)
+    whole = te.Phase(name="whole", unfreeze=True, epochs=2, learning_rate=1e-3, batch_size=8)
+    phases = (whole,) if name == "functional" else (top,) if name == "batch norm" else (top, whole)
+    model = te.build_image_classifier(encoder, data.class_names)
+    began = [[v.numpy() for v in block.variables] for block in encoder.blocks]
+    result = te.train(model, data, te.Strategy(name="all", phases=phases), distribution=distribution)
+    found |= {f"{name} loss": np.concatenate([phase.history["val_loss"] for phase in result.phases])}
+    for i, weight in enumerate(model.get_weights()):
+        if weight.dtype == np.float32:
+            found[f"{name} {i}"] = weight
+    moved = [any((v.numpy() != b).any() for v, b in zip(block.variables, before) if v.dtype == "float32")
+             for block, before in zip(encoder.blocks, began)]
+    found[f"{name} moved"] = np.array(moved)
+    te.predict(model, pixels(3))
+np.savez(out, **found)
+"""
+
+
+def _start(how: str, out: Path) -> subprocess.Popen[str]:
+    paths = [str(FOLDER), str(FOLDER / "encoders"), str(FOLDER / "search")]
+    command = [sys.executable, "-c", TRAIN, how, str(out), *paths]
+    return subprocess.Popen(command, text=True, stderr=subprocess.PIPE)
+
+
+def _results(process: subprocess.Popen[str], out: Path) -> dict[str, np.ndarray]:
+    said = process.communicate(timeout=240)[1]
+    assert process.returncode == 0, said[-3000:]
+    return dict(np.load(out))
+
+
+@pytest.fixture(scope="module")
+def on_one_device(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    out = tmp_path_factory.mktemp("one") / "found.npz"
+    return _results(_start("one device", out), out)
+
+
+def _check(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert found.keys() == expected.keys()
+    assert expected["functional moved"].all()
+    assert expected["opaque moved"].all()
+    for name, value in expected.items():
+        if not name.startswith("batch norm"):  # that of half a batch
+            np.testing.assert_allclose(found[name], value, atol=1e-4, rtol=1e-3, err_msg=name)
+    assert found["batch norm moved"].tolist() == expected["batch norm moved"].tolist() == [False, False, True]
+    assert all(np.isfinite(value).all() for value in found.values())
+
+
+def test_two_devices_come_to_what_one_comes_to(on_one_device: dict[str, np.ndarray], tmp_path: Path) -> None:
+    """Weights of the head, of an unfrozen block, and of the whole encoder, whether it is opaque or not."""
+    out = tmp_path / "found.npz"
+    _check(_results(_start("mirrored", out), out), on_one_device)
+
+
+def test_several_machines_are_refused() -> None:
+    """Keras's own fit fails there: said before anything is trained."""
+    distribution = tf.distribute.MultiWorkerMirroredStrategy.__new__(tf.distribute.MultiWorkerMirroredStrategy)
+    with pytest.raises(ValueError, match="fails under MultiWorkerMirroredStrategy"):
+        check_distribution(distribution)
