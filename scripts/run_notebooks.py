@@ -1,6 +1,7 @@
-"""Run every notebook from top to bottom: python scripts/run_notebooks.py [--save]. To find none is an error too.
+"""Run notebooks from top to bottom: python scripts/run_notebooks.py [--save] [NOTEBOOK ...].
 
-With --save the outputs are kept in the files, so that they read well without being run; do so after changing one.
+Without a name every notebook is run; to find none is an error too. With --save the outputs are kept in the files, so
+that they read well without being run; do so after changing one.
 """
 
 import sys
@@ -25,11 +26,22 @@ def run(path: Path, *, save: bool) -> None:
         nbformat.write(notebook, path)
 
 
-def main() -> None:
+def find(names: list[str]) -> list[Path]:
+    """The notebooks of these names, with or without folder and suffix; all of them without a name."""
     notebooks = sorted(FOLDER.glob("*.ipynb"))
     if not notebooks:
         sys.exit(f"There are no notebooks in {FOLDER}: expected at least one.")
-    for path in notebooks:
+    wanted = [Path(name).stem for name in names]
+    if unknown := sorted(set(wanted) - {path.stem for path in notebooks}):
+        sys.exit(
+            f"There is no notebook {', '.join(unknown)}: pass some of {', '.join(path.stem for path in notebooks)}."
+        )
+    return [path for path in notebooks if not wanted or path.stem in wanted]
+
+
+def main() -> None:
+    names = [argument for argument in sys.argv[1:] if argument != "--save"]
+    for path in find(names):
         started = time.perf_counter()
         run(path, save="--save" in sys.argv[1:])
         print(f"{path.name}: {time.perf_counter() - started:.0f} s", flush=True)
