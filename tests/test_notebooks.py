@@ -87,6 +87,12 @@ def test_one_line_swaps_in_a_module_of_tf_hub(path: Path) -> None:
 
 
 @each_notebook
+def test_the_readme_lists_it(path: Path) -> None:
+    """Readers find every notebook from the front door."""
+    assert f"(notebooks/{path.name})" in (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+
+
+@each_notebook
 def test_nothing_of_the_machine_is_kept(path: Path) -> None:
     """Outputs name no folder of the machine that the notebook was run on."""
     text = json.dumps([output.get("text", output.get("data", {}).get("text/plain")) for output in _outputs(path)])
