@@ -1,6 +1,7 @@
 """The command line."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from tiny_models import TEXTS, write_images, write_noisy_module, write_text_module, write_texts
+from tiny_vectors import WORDS, write_text
 
 import tfembed as te
 from tfembed.cli import cli, main
@@ -73,6 +75,8 @@ def test_encoders() -> None:
     assert listed["minilm"]["licence"] == "Apache-2.0"
     printed = _run("encoders")
     assert all(spec["name"] in printed and spec["handle"] in printed for spec in listed.values())
+    (line,) = [line for line in printed.splitlines() if line.startswith("nnlm ")]
+    assert line.split()[1:5] == ["text", "128", "124,642,688", "Apache-2.0"]
 
 
 def test_inspect() -> None:
@@ -86,8 +90,36 @@ def test_inspect() -> None:
     printed = _run("inspect", "glyphs")
     assert "embeddings (n, 192)" in printed
     (line,) = [line for line in printed.splitlines() if line.startswith("  stage_4")]
-    assert line.split()[1:] == [f"{found['blocks'][-1]['parameters']:,}", str(192 * 4), "100%"]
+    top = found["blocks"][-1]
+    assert line.split()[1:] == [str(top["variables"]), f"{top['parameters']:,}", str(192 * 4), "100%"]
+    assert found["inputs"] == [{"name": "inputs", "dtype": "float32", "shape": [None, 32, 32, 3]}]
+    assert found["outputs"][0]["shape"] == [None, 192]
+    assert "inputs: inputs float32 (?, 32, 32, 3)" in printed
+    assert f"try: {found['example']}" in printed
     assert max(len(line) for line in printed.splitlines()[2:]) <= 79
+
+
+def test_inspect_finds_neighbours(place: Path) -> None:
+    """Of a word in its vocabulary, or of a text in the lines of a file; analogies too."""
+    handle = f"glove:{write_text(place / 'vectors.txt')}"
+    printed = _run("inspect", handle, "--nearest", "king", "--analogy", "king, man, woman").splitlines()
+    assert printed[printed.index("nearest king:") + 1].split()[1] in WORDS
+    assert printed[printed.index("analogy king, man, woman:") + 1].split()[1] == "queen"
+    (place / "lines.txt").write_text("a card\n\nmy money back\n", encoding="utf-8")
+    arguments = ("--nearest", "my money", "--among", place / "lines.txt", "--json")
+    found = json.loads(_run("inspect", place / "words", *arguments))["nearest"]
+    assert [each["example"] for each in found] == ["my money back", "a card"]
+    with pytest.raises(ValueError, match="expected three words, such as king,man,woman"):
+        _run("inspect", handle, "--analogy", "king,man")
+
+
+def test_inspect_tells_the_example_what_it_was_told() -> None:
+    """Options that say how to load an encoder are part of the example."""
+    handle = "applications:MobileNet?size=32&alpha=0.25"
+    found = json.loads(_run("inspect", handle, "--weights", "none", "--output", "conv_pw_2_relu", "--trust", "--json"))
+    assert found["dim"] == 32
+    expected = f"te.load_encoder({handle!r}, output='conv_pw_2_relu', trust=True, weights=None).unfreeze(1)"
+    assert found["example"] == expected
 
 
 def test_inspect_says_why_not(tmp_path: Path) -> None:
@@ -207,6 +239,37 @@ def test_predict_several_labels_and_values(label: str, shown: str, place: Path) 
     assert shown in line
 
 
+def test_export_measures_on_what_the_run_has_not_learned_from(place: Path, text_run: tuple[Path, str]) -> None:
+    """Where its data are still there, --quantize and --out-of-scope take the validation part."""
+    (place / "others.txt").write_text("zebra\n\nquantum chromodynamics\n", encoding="utf-8")
+    options = ["--quantize", "bfloat16", "--out-of-scope", place / "others.txt", "--json"]
+    told = json.loads(_run("export", text_run[0], place / "models" / "texts", *options))
+    record = json.loads((text_run[0] / "run.json").read_text("utf-8"))
+    validation = te.load_text(record["recipe"]["source"]).validation
+    assert told["quantization"]["num_examples"] == len(validation)
+    assert told["quantization"]["before"] == pytest.approx(record["result"]["metrics"]["validation"]["accuracy"])
+    assert 0 <= told["reject_below"] <= 1
+    assert "bfloat16: weights of" in _run("export", text_run[0], place / "models" / "texts", *options[:2])
+
+
+def test_export_without_the_data(
+    place: Path, image_run: tuple[Path, dict[str, Any]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the data of the run are gone it is checked with made-up examples, and says so; --quantize is refused."""
+    run = shutil.copytree(image_run[0], tmp_path / "run")
+    record = json.loads((run / "run.json").read_text("utf-8"))
+    record["recipe"]["source"] = str(tmp_path / "gone")
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert (tmp_path / "served" / "1" / "saved_model.pb") == Path(
+        json.loads(_run("export", run, tmp_path / "served", "--json"))["folder"]
+    ) / "saved_model.pb"
+    assert "made-up examples are taken" in caplog.text
+    with pytest.raises(ValueError, match="there are no examples to measure on"):
+        CliRunner().invoke(
+            cli, ["export", str(run), str(tmp_path / "small"), "--quantize", "bfloat16"], catch_exceptions=False
+        )
+
+
 def test_export(place: Path, image_run: tuple[Path, dict[str, Any]]) -> None:
     """A run is exported as the next version, and the folder is said."""
     folder = Path(json.loads(_run("export", image_run[0], place / "models" / "images", "--json"))["folder"])
@@ -244,8 +307,10 @@ BAD = {
     "folder in a file": (["train", "reviews", "--out", "{place}/texts.csv/run"], "cannot be made"),
     "text column that a sample lacks": (["train", "reviews", "--text", "words"], "words"),
     "negative seed": (["train", "reviews", "--seed", "-1"], "-1"),
-    "handle of an unknown kind": (["inspect", "hf://a/b"], "hf://a/b"),
+    "handle of an unknown kind": (["inspect", "gopher://a/b"], "gopher://a/b"),
     "nothing to inspect": (["inspect", "nobody"], "nobody"),
+    "weights that are not there": (["inspect", "applications:VGG16", "--weights", "no.h5"], "no.h5"),
+    "weights of what brings its own": (["train", "reviews", "--encoder", "nnlm", "--weights", "none"], "its own"),
     "no run to predict with": (["predict", "{place}", "hi"], "is no run"),
     "no run to export": (["export", "{place}", "models"], "is no run"),
     "missing image": (["predict", "{place}/runs/images", "nowhere.png"], "nowhere.png"),
@@ -320,4 +385,4 @@ def test_search_exports_its_winner(tmp_path: Path) -> None:
     assert {row["name"] for row in again["leaderboard"]} >= {"majority class", "linear probe", "full fine-tuning"}
     assert len(json.loads(_run("predict", out, "what a film", "--json"))) == 1
     exported = json.loads(_run("export", out, tmp_path / "served", "--json"))
-    assert exported == {"folder": str(tmp_path / "served" / "1")}
+    assert exported == {"folder": str(tmp_path / "served" / "1"), "quantization": None, "reject_below": None}

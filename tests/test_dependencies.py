@@ -13,7 +13,10 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REQUIRED = {canonicalize_name((r := Requirement(line)).name): r for line in PROJECT["dependencies"]}
-SERVE = {canonicalize_name((r := Requirement(line)).name): r for line in PROJECT["optional-dependencies"]["serve"]}
+EXTRAS = {
+    extra: {canonicalize_name(Requirement(line).name) for line in lines}
+    for extra, lines in PROJECT["optional-dependencies"].items()
+}
 OPTIONAL = [Requirement(line) for lines in PROJECT["optional-dependencies"].values() for line in lines]
 PINNED = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE))
 
@@ -41,12 +44,18 @@ def _imported(source: Path) -> set[str]:
 
 def test_imports_are_declared() -> None:
     """Every package that tfembed imports is among its dependencies, not merely brought along by another one."""
-    files = set((ROOT / "tfembed").rglob("*.py"))
-    served = set((ROOT / "tfembed" / "serving").rglob("*.py"))
-    imported = set().union(*map(_imported, files - served))
+    package = ROOT / "tfembed"
+    optional = {
+        "serve": set((package / "serving").rglob("*.py")),
+        "index": set((package / "index").rglob("*.py")),
+        "bulk": {package / "bulk.py"},
+    }
+    files = set(package.rglob("*.py")).difference(*optional.values())
+    imported = set().union(*map(_imported, files))
     assert {"tensorflow", "scipy"} <= imported, "the files of the package were not found"
     assert _undeclared(imported, set(REQUIRED)) == set()
-    assert _undeclared(set().union(*map(_imported, served)), {*REQUIRED, *SERVE}) == set()
+    for extra, its_files in optional.items():
+        assert _undeclared(set().union(*map(_imported, its_files)), {*REQUIRED, *EXTRAS[extra]}) == set()
 
 
 def _undeclared(imported: set[str], declared: set[str]) -> set[str]:

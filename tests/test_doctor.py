@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tfembed import doctor, doctor_check
 from tfembed.cli import cli
@@ -155,3 +156,30 @@ def test_the_drivers_memory_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [each["total"] // 2**20 for each in doctor_check._driver_memory()] == [81559, 40960]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     assert doctor_check._driver_memory() == [{"total": 40960 * 2**20, "free": 100 * 2**20}]
+
+
+def _write_graph(folder: Path, *ops: str) -> Path:
+    saved = saved_model_pb2.SavedModel()
+    listed = saved.meta_graphs.add().meta_info_def.stripped_op_list
+    for name in ops:
+        listed.op.add().name = name
+    folder.mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(saved.SerializeToString())
+    return folder
+
+
+def test_exports_that_cannot_be_served_are_named(versions: dict[str, str], tmp_path: Path) -> None:
+    """Of a base path the highest version is looked at; what a version of TF Serving lacks is named, exit code 1."""
+    _write_graph(tmp_path / "base" / "1", "PyFunc")
+    _write_graph(tmp_path / "base" / "2", "MatMul", "DecodeJxl")
+    assert run(str(tmp_path / "base"), "--serving", "2.21").exit_code == 0
+    shown = run(str(tmp_path / "base"), "--serving", "2.20")
+    assert shown.exit_code == 1
+    assert f"{tmp_path / 'base' / '2'} needs DecodeJxl, which TensorFlow Serving 2.20 does not have" in shown.stdout
+    assert "PyFunc" in run(str(tmp_path / "base" / "1")).stdout
+
+
+def test_an_unknown_version_of_serving_is_refused(versions: dict[str, str]) -> None:
+    """The versions that are known are listed."""
+    with pytest.raises(ValueError, match=r"Unknown version '1\.0' of TensorFlow Serving: pass one of 2\.20"):
+        CliRunner().invoke(cli, ["doctor", "--serving", "1.0"], catch_exceptions=False)

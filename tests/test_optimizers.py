@@ -75,3 +75,15 @@ def test_a_graph_trains_as_eager_does():
     model.fit(np.ones((8, 2), "float32"), np.ones((8, 1), "float32"), epochs=2, verbose=0)
     changed = [not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True)]
     assert changed == [False, False, True, True]
+
+
+def test_tables_are_updated_as_if_every_row_had_a_gradient():
+    """Rows keep moving after their last gradient, as Adam's momentum has it; rows that never had one stay."""
+    sparse, dense = (keras.Variable(np.arange(10.0, dtype="float32").reshape(5, 2)) for _ in range(2))
+    ours, keras_own = BlockwiseAdamW(0.1, {}), keras.optimizers.Adam(0.1)
+    for indices in ([1, 3, 1], [3, 4, 4], [1, 1, 3], [4, 4, 4]):
+        values = tf.constant(np.random.default_rng(indices).normal(size=(3, 2)), tf.float32)
+        ours.apply([tf.IndexedSlices(values, tf.constant(indices), tf.constant([5, 2]))], [sparse])
+        keras_own.apply([tf.math.unsorted_segment_sum(values, tf.constant(indices), 5)], [dense])
+        np.testing.assert_allclose(sparse.numpy(), dense.numpy(), rtol=1e-5)
+    assert np.array_equal(sparse.numpy()[[0, 2]], np.arange(10.0).reshape(5, 2)[[0, 2]])

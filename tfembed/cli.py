@@ -11,6 +11,7 @@ import click
 
 from tfembed.cache_commands import cache
 from tfembed.doctor_commands import doctor
+from tfembed.embed_commands import embed, evaluate_embeddings, index, query
 from tfembed.export_commands import export, rollback, versions
 from tfembed.report_commands import report
 from tfembed.serve_commands import deploy, serve
@@ -22,7 +23,14 @@ _PREPROCESSING = click.option("--preprocessing", help="Handle of the preprocessi
 _COMPUTES = ["float32", "bfloat16", "auto"]
 _ORACLES = ["random", "bayesian", "hyperband", "grid"]
 _TASKS = ["classification", "multi_label", "regression"]
-_POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls"]), help="How to pool token vectors.")
+_WEIGHTS = click.option(
+    "--weights", default="pretrained", show_default=True, help="pretrained, none for random ones, or a file."
+)
+_OUTPUT = click.option("--output", help="Name of the output or layer that embeddings are made of.")
+_TRUST = click.option("--trust", is_flag=True, help="Load files as well that can do more than hold weights.")
+_POOLING = click.option(
+    "--pooling", type=click.Choice(["mean", "max", "cls", "sif"]), help="How to pool token vectors."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,39 +58,55 @@ def encoders(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(spec) for spec in CATALOG.values()], indent=1))
         return
+    click.echo(f"{'name':22} {'takes':10} {'dim':>5} {'parameters':>12}  {'licence':13} good for")
     for spec in CATALOG.values():
-        click.echo(f"{spec.name:20} {spec.kind:6} {spec.licence:12} {spec.good_for}")
-        click.echo(f"{'':20} {spec.handle}")
+        takes = spec.kind if spec.image_size is None else f"image {spec.image_size[0]}"
+        parameters = f"{spec.parameters:,}" if spec.parameters else ""
+        click.echo(f"{spec.name:22} {takes:10} {spec.dim or '':>5} {parameters:>12}  {spec.licence:13} {spec.good_for}")
+        click.echo(f"{'':22} {spec.handle}")
 
 
 @cli.command()
 @click.argument("handle")
 @_PREPROCESSING
 @_POOLING
+@_OUTPUT
+@_WEIGHTS
+@_TRUST
+@click.option("--nearest", help="List what is nearest to a word, or to a text.")
+@click.option("--analogy", metavar="A,B,C", help="List what is nearest to A - B + C, such as king,man,woman.")
+@click.option("--among", type=click.Path(exists=True), help="Search in the lines of a file.  [default: its words]")
 @_JSON
-def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json: bool) -> None:
+def inspect(handle: str, as_json: bool, **options: Any) -> None:
     """Show what an encoder takes and gives, its blocks, and what it saves to freeze them."""
     import_tensorflow()
     from tfembed.commands import inspect_encoder
 
-    found = inspect_encoder(handle, preprocessing, pooling)
+    found = inspect_encoder(handle, options)
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
     click.echo(f"{found['name']}: {found['takes']} -> embeddings (n, {found['dim']})")
     click.echo(f"licence {found['licence']}; {found['source']}")
+    for kind in ("inputs", "outputs"):
+        click.echo(f"{kind}: " + ", ".join(f"{t['name']} {t['dtype']} {_shape(t['shape'])}" for t in found[kind]))
     click.echo("blocks from input to output; with all frozen down to there, what")
     click.echo("is kept of an example, and the share of the forward pass saved:")
-    click.echo(f"  {'block':22} {'parameters':>12} {'bytes':>10} {'saved':>6}")
-    blocks = [("(none frozen)", ""), *((block["name"], f"{block['parameters']:,}") for block in found["blocks"])]
-    for (name, size), cut in zip(blocks, found["cuts"], strict=True):
+    click.echo(f"  {'block':22} {'variables':>9} {'parameters':>12} {'bytes':>10} {'saved':>6}")
+    blocks = [{"name": "(none frozen)", "variables": "", "parameters": 0}, *found["blocks"]]
+    for block, cut in zip(blocks, found["cuts"], strict=True):
+        size = f"{block['parameters']:,}" if block["variables"] else ""
         measured = "cannot be cut" if cut["error"] else f"{cut['bytes']:>10,} {cut['saved']:>6.0%}"
-        click.echo(f"  {name:22} {size:>12} {measured}")
+        click.echo(f"  {block['name']:22} {block['variables']:>9} {size:>12} {measured}")
     if found["cuts"][0]["num_tokens"] is not None:
         click.echo(f"bytes of a text of {found['cuts'][0]['num_tokens']} tokens")
     for error in dict.fromkeys(cut["error"] for cut in found["cuts"] if cut["error"]):
         click.echo(f"why not: {error}")
-    click.echo(f"try: te.load_encoder({handle!r}).unfreeze(1)")
+    for name in (each for each in ("nearest", "analogy") if each in found):
+        click.echo(f"{name} {options[name]}:")
+        for neighbour in found[name]:
+            click.echo(f"  {neighbour['similarity']:8.4f}  {neighbour['example']}")
+    click.echo(f"try: {found['example']}")
 
 
 @cli.command()
@@ -90,6 +114,9 @@ def inspect(handle: str, preprocessing: str | None, pooling: str | None, as_json
 @_ENCODER
 @_PREPROCESSING
 @_POOLING
+@_OUTPUT
+@_WEIGHTS
+@_TRUST
 @click.option("--text", default="text", show_default=True, help="Column of texts.")
 @click.option("--label", help="Column of labels.  [default: label]")
 @click.option("--label-separator", help='What stands between several labels of a cell, such as "|".')
@@ -135,6 +162,9 @@ def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
 @click.option("--encoder", "handles", multiple=True, help="Handle of an encoder; several to choose among them.")
 @_PREPROCESSING
 @_POOLING
+@_OUTPUT
+@_WEIGHTS
+@_TRUST
 @click.option("--text", default="text", show_default=True, help="Column of texts.")
 @click.option("--label", help="Column of labels.  [default: label]")
 @click.option("--label-separator", help='What stands between several labels of a cell, such as "|".')
@@ -214,6 +244,10 @@ cli.add_command(serve)
 cli.add_command(deploy)
 cli.add_command(report)
 cli.add_command(doctor)
+cli.add_command(embed)
+cli.add_command(index)
+cli.add_command(query)
+cli.add_command(evaluate_embeddings)
 
 
 def main() -> None:
@@ -238,6 +272,10 @@ def main() -> None:
             raise
         click.echo(f"tfembed: {type(error).__name__}: {_one_line(error)} (TFEMBED_DEBUG=1 shows where)", err=True)
         sys.exit(1)
+
+
+def _shape(sizes: list[int | None]) -> str:
+    return "(" + ", ".join("?" if size is None else str(size) for size in sizes) + ")"
 
 
 def _one_line(error: Exception | str) -> str:

@@ -1,6 +1,7 @@
 """What the commands of the command line do, without parsing and printing."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,14 @@ import keras
 
 import tfembed as te
 from tfembed.builders import build_model
-from tfembed.encoders.inspection import inspect_cuts
+from tfembed.data.again import make_again
+from tfembed.data.recipe import recipe_from_dict
+from tfembed.encoders.inspection import inspect_cuts, tensors_of
+from tfembed.encoders.request import PRETRAINED
 from tfembed.progress import waiting
 from tfembed.runs import check_free
+
+logger = logging.getLogger(__name__)
 
 _SAMPLE_LABELS = {"intents": "intent", "reviews": "sentiment"}
 _PLAIN: dict[str, Callable[[], te.Strategy]] = {
@@ -55,11 +61,11 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
         dataset = dataset.few_shot(options["few_shot"], seed)
     handle = options["handle"] or ("minilm" if dataset.kind == "text" else "glyphs")
     with waiting(f"Loading {handle}"):
-        loading = {name: options[name] for name in ("preprocessing", "pooling", "compute")}
-        encoder = te.load_encoder(handle, **loading)
+        encoder = te.load_encoder(handle, compute=options["compute"], **_loading(options))
         model = build_model(encoder, dataset, head)
     result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"])
-    return model, result, {"data": dataset.source, "encoder": handle, "class_names": list(dataset.class_names)}
+    record = {"data": dataset.source, "encoder": handle, "class_names": list(dataset.class_names)}
+    return model, result, record | {"recipe": dataset.recipe and asdict(dataset.recipe)}
 
 
 def search_on(data: str, out: Path, options: dict[str, Any]) -> te.Study:
@@ -77,7 +83,7 @@ def search_on(data: str, out: Path, options: dict[str, Any]) -> te.Study:
     if options["few_shot"]:
         dataset = dataset.few_shot(options["few_shot"], options["seed"])
     handles = options["handles"] or ("minilm" if dataset.kind == "text" else "glyphs",)
-    loading = {name: options[name] for name in ("preprocessing", "pooling", "compute")}
+    loading = _loading(options) | {"compute": options["compute"]}
     encoders = {handle: partial(te.load_encoder, handle, **loading) for handle in handles}
     passed = ("max_trials", "max_minutes", "oracle", "objective", "folds", "repeats", "seed", "balanced", "workers")
     chosen = {name: options[name] for name in (*passed, "early_stopping")}
@@ -129,10 +135,20 @@ def parse_head(text: str) -> te.Head:
     return te.linear_head() if text == "linear" else te.cosine_head()
 
 
-def inspect_encoder(handle: str, preprocessing: str | None, pooling: str | None) -> dict[str, Any]:
-    """What an encoder takes and gives, its blocks, and what it is like to cut it behind each, as JSON values."""
+def inspect_encoder(handle: str, options: dict[str, Any]) -> dict[str, Any]:
+    """What an encoder takes and gives, its blocks, and what it is like to cut it behind each, as JSON values.
+
+    Args:
+        handle: The encoder.
+        options: Of `tfembed inspect`, by name.
+    """
+    loading = _loading(options)
     with waiting(f"Loading {handle}"):
-        encoder = te.load_encoder(handle, preprocessing=preprocessing, pooling=pooling)
+        encoder = te.load_encoder(handle, **loading)
+    said = {name: value for name, value in loading.items() if value not in (None, False, PRETRAINED)}
+    said |= {"weights": None} if loading["weights"] is None else {}
+    arguments = ", ".join([repr(handle), *(f"{name}={value!r}" for name, value in said.items())])
+    inputs, outputs = tensors_of(encoder)
     return {
         "handle": handle,
         "name": encoder.spec.name,
@@ -140,12 +156,36 @@ def inspect_encoder(handle: str, preprocessing: str | None, pooling: str | None)
         "dim": encoder.dim,
         "licence": encoder.spec.licence,
         "source": encoder.spec.source or handle,
+        "inputs": [asdict(tensor) for tensor in inputs],
+        "outputs": [asdict(tensor) for tensor in outputs],
         "blocks": [
             {"name": block.name, "variables": len(block.variables), "parameters": block.num_parameters}
             for block in encoder.blocks
         ],
         "cuts": [asdict(cut) for cut in inspect_cuts(encoder)],
-    }
+        "example": f"te.load_encoder({arguments}).unfreeze(1)",
+    } | _answers(encoder, options)
+
+
+def _answers(encoder: te.Encoder, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The neighbours that were asked for, as JSON values."""
+    found, among = {}, options.get("among")
+    if among is not None:
+        among = [line for line in Path(among).read_text(encoding="utf-8").splitlines() if line.strip()]
+    if text := options.get("nearest"):
+        found["nearest"] = te.nearest(encoder, text, among)
+    if text := options.get("analogy"):
+        terms = [term.strip() for term in text.split(",")]
+        if len(terms) != 3 or not all(terms):
+            raise ValueError(f"--analogy {text!r}: expected three words, such as king,man,woman (king - man + woman).")
+        found["analogy"] = te.analogy(encoder, [terms[0], terms[2]], [terms[1]], among)
+    return {name: [asdict(neighbour) for neighbour in neighbours] for name, neighbours in found.items()}
+
+
+def _loading(options: dict[str, Any]) -> dict[str, Any]:
+    """What `load_encoder` is told of an encoder."""
+    weights = None if options["weights"] == "none" else options["weights"]
+    return {name: options[name] for name in ("preprocessing", "pooling", "output", "trust")} | {"weights": weights}
 
 
 def predict_with(run: Path, examples: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -158,6 +198,56 @@ def predict_with(run: Path, examples: tuple[str, ...]) -> list[dict[str, Any]]:
     labels = found.labels or [None] * len(examples)
     rows = zip(examples, labels, scores, strict=True)
     return [{"example": example, "label": label, "score": score} for example, label, score in rows]
+
+
+def export_run(run: Path, base_path: Path, options: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """Export the model of a run; see `tfembed.export`.
+
+    Args:
+        run: Its folder.
+        base_path: Of the versions.
+        options: The options of `tfembed export`, by name.
+
+    Returns:
+        The folder of the version, and what its record says.
+
+    Raises:
+        ValueError: If the run cannot be read, or there is nothing to measure on.
+    """
+    with waiting(f"Loading {run}"):
+        model, record = te.load_run(run)
+        unseen = _unseen(record)
+    threshold = options["reject_below"]
+    if options["out_of_scope"] is not None:
+        if threshold is not None or unseen is None:
+            why = "leave --reject-below out" if threshold is not None else f"the data of {run} are needed, and gone"
+            raise ValueError(f"--out-of-scope chooses the score below which inputs are rejected: {why}.")
+        threshold = te.rejection_threshold(model, unseen.examples, _examples_in(options["out_of_scope"]))
+    about = {"data": record.get("data"), "metrics": record["result"]["metrics"], "seed": record["result"]["seed"]}
+    folder = te.export(
+        model, base_path, examples=unseen, reject_below=threshold, quantize=options["quantize"], about=about
+    )
+    return folder, next(each.record for each in te.versions(base_path) if each.folder == folder)
+
+
+def _unseen(record: dict[str, Any]) -> te.Split | None:
+    """Examples that a run was not trained on; None where its data are gone or have changed."""
+    if record.get("recipe") is None:
+        return None
+    try:
+        data = make_again(recipe_from_dict(record["recipe"]))
+    except (OSError, ValueError) as error:
+        logger.warning("The data of the run cannot be had, made-up examples are taken: %s", error)
+        return None
+    part = data.validation if "validation" in record["result"]["metrics"] else data.test
+    return part if len(part) else None
+
+
+def _examples_in(path: Path) -> list[Any]:
+    """Texts, one a line, or the images in a folder."""
+    if path.is_dir():
+        return sorted(each for each in path.rglob("*") if each.is_file() and not each.name.startswith("."))
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def _load(data: str, options: dict[str, Any]) -> te.Dataset:

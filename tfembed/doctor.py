@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -66,6 +66,31 @@ def examine(look: Callable[[], dict[str, Any]] | None = None) -> Examination:
     broken = [_not_imported(name, error) for name, error in machine.get("imports", {}).items() if error]
     findings = (*broken, *_unmet(), *_unlike())
     return Examination(versions=installed(), machine=machine, cache=look_at_cache(), findings=findings)
+
+
+def examine_exports(exports: Sequence[Path], serving: str) -> tuple[Finding, ...]:
+    """Find what a version of TensorFlow Serving could not load.
+
+    Args:
+        exports: Base paths, of which the highest version is looked at, or folders of versions.
+        serving: The version of TensorFlow Serving, such as `"2.20"`.
+
+    Raises:
+        ValueError: If the ops of this version are not known, or a folder holds no export.
+    """
+    from tfembed.export.ops import missing_ops, ops_in
+    from tfembed.export.versions import versions
+
+    findings = []
+    for export in exports:
+        is_version = (export / "saved_model.pb").is_file()
+        folder = export if is_version else next(each.folder for each in versions(export) if not each.withdrawn)
+        if missing := missing_ops(ops_in(folder), serving):
+            what = f"{folder} needs {', '.join(missing)}, which TensorFlow Serving {serving} does not have"
+            findings.append(
+                Finding(what=what, todo="export it again without what needs them, or serve a newer version")
+            )
+    return tuple(findings)
 
 
 def look_at_machine() -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """`tfembed doctor`: what is installed, what the machine has, and whether it fits together."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,15 +12,23 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.argument("exports", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.option("--serving", metavar="VERSION", help="Of TensorFlow Serving, such as 2.20, that shall serve EXPORTS.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 @click.pass_context
-def doctor(context: click.Context, as_json: bool) -> None:
-    """Say what is installed, what the machine has, and whether it fits together; exit code 1 if it does not."""
-    from tfembed.doctor import examine
+def doctor(context: click.Context, exports: tuple[Path, ...], serving: str | None, as_json: bool) -> None:
+    """Say what is installed, what the machine has, and whether it fits together; exit code 1 if it does not.
+
+    With EXPORTS, base paths or folders of versions, it also says what TensorFlow Serving lacks to serve them.
+    """
+    from tfembed.doctor import examine, examine_exports
+    from tfembed.export.ops import NEWEST, missing_ops
     from tfembed.progress import waiting
 
+    missing_ops(set(), serving or NEWEST)  # an unknown version is told at once
     with waiting("Looking at the machine"):
         found = examine()
+    found = replace(found, findings=found.findings + examine_exports(exports, serving or NEWEST))
     click.echo(json.dumps(found.to_dict(), indent=1) if as_json else _in_words(found))
     if found.findings:
         context.exit(1)

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tfembed.startup import import_tensorflow
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+_TOLD = ("quantization", "reject_below")
 _BASE_PATH = click.argument("base_path", type=click.Path(path_type=Path))
 
 
@@ -17,18 +19,33 @@ _BASE_PATH = click.argument("base_path", type=click.Path(path_type=Path))
 @click.option(
     "--reject-below", type=click.FloatRange(0, 1), help="Label inputs __none__ whose best class has a lower score."
 )
+@click.option(
+    "--out-of-scope",
+    type=click.Path(path_type=Path, exists=True),
+    help="A file with a text a line, or a folder of images, of no class: chooses the score for --reject-below.",
+)
+@click.option("--quantize", type=click.Choice(["bfloat16", "int8-weights"]), help="Keep the weights in less room.")
 @_JSON
-def export(run: Path, base_path: Path, reject_below: float | None, as_json: bool) -> None:
-    """Export the model of a RUN as the next version under BASE_PATH, checked in a fresh process."""
-    import_tensorflow()
-    import tfembed as te
-    from tfembed.progress import waiting
+def export(run: Path, base_path: Path, as_json: bool, **options: Any) -> None:
+    """Export the model of a RUN as the next version under BASE_PATH, checked in a fresh process.
 
-    with waiting(f"Loading {run}"):
-        model, record = te.load_run(run)
-    about = {"data": record.get("data"), "metrics": record["result"]["metrics"], "seed": record["result"]["seed"]}
-    folder = te.export(model, base_path, reject_below=reject_below, about=about)
-    click.echo(json.dumps({"folder": str(folder)}) if as_json else f"{folder}: same predictions in a fresh process")
+    It is checked, measured and warmed up with examples that it was not trained on, where the data of the run are still
+    there, and with made-up ones elsewhere.
+    """
+    import_tensorflow()
+    from tfembed.commands import export_run
+
+    folder, record = export_run(run, base_path, options)
+    if as_json:
+        click.echo(json.dumps({"folder": str(folder)} | {name: record.get(name) for name in _TOLD}))
+        return
+    if record.get("quantization"):
+        from tfembed.export.quantization import Cost
+
+        click.echo(str(Cost(**record["quantization"])))
+    if record.get("reject_below") is not None:
+        click.echo(f"label is __none__ below a score of {record['reject_below']:.4f}")
+    click.echo(f"{folder}: same predictions in a fresh process")
 
 
 @click.command()

@@ -42,7 +42,7 @@ class BlockwiseAdamW(keras.optimizers.Adam):
         super().__init__(learning_rate)
         self._pulls = (weight_decay, l2_sp)
         # In a namespace, which hides them from TensorFlow: it would track the dictionaries and refuse their keys.
-        self._plan = SimpleNamespace(factors=dict(factors), decayed=decayed, by_key={}, starts={})
+        self._plan = SimpleNamespace(factors=dict(factors), decayed=decayed, by_key={}, starts={}, touched={})
 
     def build(self, var_list: Any) -> None:
         """Note down the factors, and where the weights are now."""
@@ -51,6 +51,7 @@ class BlockwiseAdamW(keras.optimizers.Adam):
             key = self._var_key(variable)
             decays = id(variable) in self._plan.decayed
             self._plan.by_key[key] = (self._plan.factors.get(id(variable), 1.0), decays)
+            self._plan.touched[key] = tf.Variable(tf.zeros(variable.shape[:1], tf.bool), trainable=False)
             if self._pulls[1] and decays:
                 self._plan.starts[key] = tf.constant(variable.numpy())
 
@@ -66,20 +67,42 @@ class BlockwiseAdamW(keras.optimizers.Adam):
         if tf.distribute.has_strategy():
             super().update_step(gradient, variable, rate)
             return
-        # The same formula in one op, without the temporary copies of every weight that Keras's has.
         index, step = self._get_variable_index(variable), tf.cast(self.iterations + 1, variable.dtype)
+        weight, mean, square = (tf_variable(v) for v in (variable, self._momentums[index], self._velocities[index]))
+        if isinstance(gradient, tf.IndexedSlices):
+            corrected = rate * tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+            rows, summed = _touched(self._plan.touched[key], gradient)
+            means = mean.sparse_read(rows) * self.beta_1 + summed * (1 - self.beta_1)
+            squares = square.sparse_read(rows) * self.beta_2 + summed**2 * (1 - self.beta_2)
+            mean.scatter_update(tf.IndexedSlices(means, rows))
+            square.scatter_update(tf.IndexedSlices(squares, rows))
+            weight.scatter_sub(tf.IndexedSlices(corrected * means / (tf.sqrt(squares) + self.epsilon), rows))
+            return
+        # Keras's formula in one op, without the temporary copies that it makes of every weight.
         tf.raw_ops.ResourceApplyAdam(
-            var=tf_variable(variable).handle,
-            m=tf_variable(self._momentums[index]).handle,
-            v=tf_variable(self._velocities[index]).handle,
+            var=weight.handle,
+            m=mean.handle,
+            v=square.handle,
             beta1_power=self.beta_1**step,
             beta2_power=self.beta_2**step,
             lr=rate,
             beta1=self.beta_1,
             beta2=self.beta_2,
             epsilon=self.epsilon,
-            grad=tf.convert_to_tensor(gradient),
+            grad=gradient,
         )
+
+
+def _touched(touched: tf.Variable, gradient: tf.IndexedSlices) -> tuple[Any, Any]:
+    """The rows of a table that ever had a gradient, and the gradient of each; the others have no momentum, and stay.
+
+    Args:
+        touched: For each row of the table whether it had one so far.
+        gradient: Of some rows, some of them several times.
+    """
+    touched.scatter_update(tf.IndexedSlices(tf.ones_like(gradient.indices, tf.bool), gradient.indices))
+    rows, places = tf.where(touched)[:, 0], tf.cumsum(tf.cast(touched, tf.int32)) - 1
+    return rows, tf.math.unsorted_segment_sum(gradient.values, tf.gather(places, gradient.indices), tf.size(rows))
 
 
 def with_warmup(learning_rate: float, warmup: float, num_steps: int) -> Any:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TextIO
 
 from rich.console import Console
@@ -10,6 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.progress import TimeElapsedColumn as Elapsed
 from rich.progress import TimeRemainingColumn as Remaining
 from rich.text import Text
+
+# Of two bars at a time, one would be drawn over the other: the outer one counts what people wait for.
+_IS_SHOWN = ContextVar("is_shown", default=False)
 
 
 class RateColumn(ProgressColumn):
@@ -25,7 +29,7 @@ class RateColumn(ProgressColumn):
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar with rate and remaining time while something is done.
+    """Show a bar with rate and remaining time while something is done; nothing within another bar.
 
     Args:
         description: What is being done.
@@ -40,7 +44,11 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     """
     with _shown(sys.stderr, BarColumn(), MofNCompleteColumn(), RateColumn(), Remaining(compact=True)) as bar:
         task = bar.add_task(description, total=total)
-        yield lambda steps: bar.advance(task, steps)
+        token = _IS_SHOWN.set(True)
+        try:
+            yield lambda steps: bar.advance(task, steps)
+        finally:
+            _IS_SHOWN.reset(token)
 
 
 @contextmanager
@@ -63,4 +71,6 @@ def waiting(description: str, file: TextIO | None = None) -> Iterator[None]:
 def _shown(file: TextIO, *columns: ProgressColumn) -> Progress:
     text = TextColumn("{task.description}", markup=False)
     # Asked of the file itself: to Console, a pipe is a terminal where FORCE_COLOR is set.
-    return Progress(text, *columns, console=Console(file=file), transient=True, disable=not file.isatty())
+    return Progress(
+        text, *columns, console=Console(file=file), transient=True, disable=_IS_SHOWN.get() or not file.isatty()
+    )

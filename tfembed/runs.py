@@ -54,8 +54,23 @@ def check_free(folder: Path) -> None:
         raise ValueError(f"{folder} cannot be made: {above} is no folder that can be written to. Pass another one.")
 
 
-def load_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any]]:
+def is_run(folder: str | os.PathLike[str]) -> bool:
+    """Whether `load_run` may read a folder: that of a run, or of a study with a winner.
+
+    Example:
+        >>> is_run("nowhere")
+        False
+    """
+    path = Path(folder)
+    return any((each / _MODEL).is_file() and (each / _RECORD).is_file() for each in (path, path / BEST))
+
+
+def load_run(folder: str | os.PathLike[str], *, trust: bool = False) -> tuple[keras.Model, dict[str, Any]]:
     """Read a run that `save_run` wrote: the model, and the record with the result in it. Of a study, its winner's.
+
+    Args:
+        folder: The run, or the study.
+        trust: Read models as well that could do more than compute, as their encoder was trusted when they were made.
 
     Raises:
         ValueError: If the folder is neither.
@@ -70,4 +85,4 @@ def load_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
     import keras_hub  # noqa: F401 - registers its layers
 
     record = json.loads((path / _RECORD).read_text(encoding="utf-8"))
-    return keras.models.load_model(path / _MODEL), record
+    return keras.models.load_model(path / _MODEL, safe_mode=not trust), record

@@ -217,7 +217,8 @@ def test_a_crash_while_writing_leaves_nothing(
     monkeypatch.setattr(tf.saved_model, "save", torn)
     with pytest.raises(error):
         te.export(fine_tuned, tmp_path)
-    assert [name.startswith(".incomplete-") for name in seen] == [True]
+    assert seen
+    assert all(name.startswith(".incomplete-") for name in seen)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -348,24 +349,97 @@ def test_the_model_card(fine_tuned: keras.Model, tmp_path: Path, unchecked: None
     assert '"instances": [{"b64": "..."}]' in card
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import tfembed as te
+model, base = te.build_image_classifier(te.load_encoder("glyphs"), ["a", "b"]), Path(sys.argv[1])
+left, visible = int(sys.argv[2]), []
+def watch(event, arguments):
+    global left
+    if left and str(base / ".incomplete-") in "".join(map(str, arguments)):
+        numbered = [path for path in base.iterdir() if path.name.isdecimal()]
+        visible.append([path for path in numbered if not (path / "assets.extra" / "tfembed.json").is_file()])
+        left -= 1
+        if left == 0: os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(watch)
+te.export(model, base)
+left = 0
+print(len(visible), any(visible))
+"""
+
+
 def test_an_export_that_is_killed_leaves_no_version(tmp_path: Path) -> None:
-    """Wherever the process is killed, TF Serving sees no folder with a number; the next export is whole."""
-    program = (
-        "import os, signal, sys\n"
-        "import numpy as np, tfembed as te\n"
-        "model = te.build_image_classifier(te.load_encoder('glyphs'), ['a', 'b'])\n"
-        "left = int(sys.argv[2])\n"
-        "def kill(event, arguments):\n"
-        "    global left\n"
-        "    if event in ('open', 'os.mkdir', 'os.rename') and '.incomplete-' in str(arguments[0]):\n"
-        "        left -= 1\n"
-        "        if left == 0: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "sys.addaudithook(kill)\n"
-        "te.export(model, sys.argv[1])\n"
-    )
-    for point in (1, 4, 100):
-        run = subprocess.run(
-            [sys.executable, "-c", program, str(tmp_path / "models"), str(point)], capture_output=True, check=False
-        )
-        published = sorted(path.name for path in (tmp_path / "models").iterdir() if path.name.isdecimal())
-        assert (run.returncode, published) == ((-9, []) if point < 100 else (0, ["1"])), run.stderr.decode()[-500:]
+    """Whenever it touches a file, TF Serving sees no version, or a whole one; what a killed one left is cleaned up."""
+    base = tmp_path / "models"
+    for point in (2, 15, 10**6):
+        command = [sys.executable, "-c", KILLED, str(base), str(point)]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert run.returncode == (0 if point == 10**6 else -9), run.stderr[-500:]
+        left = sorted(path.name for path in base.iterdir())
+        assert len(left) > 0
+        assert (left == ["1"]) == (point == 10**6)
+    touched, was_visible = run.stdout.split()
+    assert int(touched) > 20
+    assert was_visible == "False"
+
+
+@pytest.mark.parametrize(("kind", "share"), [("bfloat16", 0.55), ("int8-weights", 0.32)])
+def test_quantized_weights(kind: str, share: float, fine_tuned: keras.Model, tmp_path: Path) -> None:
+    """They take half or a quarter of the room; what that costs is measured, written down, and small."""
+    split = te.Dataset.from_arrays(IMAGES, [0, 1, 2] * 4, CLASSES, validation=0, test=0).train
+    plain, folder = te.export(fine_tuned, tmp_path / "a", examples=split), tmp_path / "b"
+    folder = te.export(fine_tuned, folder, examples=split, quantize=kind)
+    sizes = [sum(file.stat().st_size for file in (each / "variables").iterdir()) for each in (plain, folder)]
+    assert sizes[1] < share * sizes[0]
+    record = json.loads((folder / "assets.extra" / "tfembed.json").read_text("utf-8"))["quantization"]
+    right = np.mean(te.predict(fine_tuned, IMAGES).probabilities.argmax(1) == split.labels)
+    assert (record["kind"], record["score"], record["num_examples"]) == (kind, "accuracy", 12)
+    assert record["before"] == pytest.approx(right)
+    assert record["bytes_after"] < share * record["bytes_before"]
+    assert f"- quantized: {kind}; accuracy" in (folder / "assets.extra" / "model_card.md").read_text("utf-8")
+
+
+def test_quantized_weights_are_close(fine_tuned: keras.Model, served: Any, tmp_path: Path, pngs: list[bytes]) -> None:
+    """Embeddings differ by what rounding to 255 steps does, and not by nothing."""
+    folder = te.export(fine_tuned, tmp_path, examples=pngs, quantize="int8-weights")
+    quantized = tf.saved_model.load(str(folder))
+    plain, small = (each.signatures["embed"](tf.constant(pngs))["embedding"].numpy() for each in (served, quantized))
+    assert 0 < np.abs(plain - small).max() < 0.1 * np.abs(plain).max()
+
+
+def test_quantization_that_costs_too_much_is_not_published(
+    fine_tuned: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the weights come back as is measured: where labels change, the error says how many, and nothing is left."""
+    monkeypatch.setattr(importlib.import_module("tfembed.export.quantization"), "_INT8", 1)
+    with pytest.raises(
+        te.ExportError, match=r"agreement 1\.0000 before, 0\.\d+ after, on 12 examples: more than 0\.01"
+    ):
+        te.export(fine_tuned, tmp_path / "a", examples=IMAGES, quantize="int8-weights")
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+@pytest.mark.parametrize(("kind", "why"), [("int4", "pass one of bfloat16, int8-weights"), ("bfloat16", "no examples")])
+def test_quantization_needs_a_kind_and_examples(kind: str, why: str, fine_tuned: keras.Model, tmp_path: Path) -> None:
+    """An unknown kind, or nothing to measure on, is refused before anything is written."""
+    with pytest.raises(ValueError, match=why):
+        te.export(fine_tuned, tmp_path / "a", quantize=kind)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_quantized_text_module_keeps_its_tables(text_module: str, tmp_path: Path) -> None:
+    """Variables of a SavedModel in a HubLayer are left out, its lookup tables are not; the gate passes."""
+    model = te.build_text_classifier(te.load_encoder(text_module), CLASSES)
+    folder = te.export(model, tmp_path, examples=TEXTS, quantize="bfloat16")
+    assert json.loads((folder / "assets.extra" / "tfembed.json").read_text("utf-8"))["quantization"]["after"] == 1.0
+
+
+def test_a_parent_that_cannot_be_written_to_does_not_undo_an_export(
+    fine_tuned: keras.Model, tmp_path: Path, unchecked: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version is out; that models.config is not written is a warning which says so."""
+    te.export(fine_tuned, tmp_path / "a")
+    (tmp_path / "models.config").mkdir()  # renaming a file to it fails
+    with pytest.warns(UserWarning, match=r"models\.config could not be written"):
+        assert te.export(fine_tuned, tmp_path / "b").is_dir()

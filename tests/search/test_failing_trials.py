@@ -34,7 +34,7 @@ def test_a_trial_without_memory_fails_and_the_search_goes_on(
     tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Running out of memory is told from other faults, and a trial that failed is not run again."""
-    plain, calls = workshop.train, []
+    plain, calls = workshop.fit, []
 
     def scarce(*args: Any, **options: Any) -> te.Result:
         calls.append(1)
@@ -42,7 +42,7 @@ def test_a_trial_without_memory_fails_and_the_search_goes_on(
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
         return plain(*args, **options)
 
-    monkeypatch.setattr(workshop, "train", scarce)
+    monkeypatch.setattr(workshop, "fit", scarce)
     found = study(tmp_path / "study", space=space(strategy=probes), max_trials=2)
     failed = [trial for trial in found.trials if trial.state == "failed"]
     assert [trial.reason for trial in failed] == ["out of memory: OOM when allocating tensor"]
@@ -57,7 +57,7 @@ def test_where_no_trial_ends_the_reason_is_told(tmp_path: Path, quick: None, mon
     def broken(*_: Any, **__: Any) -> te.Result:
         raise ValueError("no such block")
 
-    monkeypatch.setattr(workshop, "train", broken)
+    monkeypatch.setattr(workshop, "fit", broken)
     with pytest.raises(ValueError, match=r"No trial ran to its end\. linear probe: no such block"):
         study(tmp_path / "study", max_trials=1)
 

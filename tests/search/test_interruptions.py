@@ -79,7 +79,7 @@ def test_ctrl_c_ends_the_search_and_it_goes_on_later(
 ) -> None:
     """An interruption in the middle of a trial is none of its faults."""
     expected = comparable(_probing(tmp_path / "whole"))
-    plain, calls = workshop.train, []
+    plain, calls = workshop.fit, []
 
     def interrupted(*args: Any, **options: Any) -> te.Result:
         calls.append(1)
@@ -87,7 +87,7 @@ def test_ctrl_c_ends_the_search_and_it_goes_on_later(
             raise KeyboardInterrupt
         return plain(*args, **options)
 
-    monkeypatch.setattr(workshop, "train", interrupted)
+    monkeypatch.setattr(workshop, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         _probing(tmp_path / "study")
     assert comparable(_probing(tmp_path / "study")) == expected

@@ -87,13 +87,16 @@ def test_a_trial_says_what_it_did(found: te.Study) -> None:
 def test_the_test_part_is_touched_by_the_winner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While trials run, no data set in sight has a test example, nor do pixels of one reach a model."""
     seen = []
-    plain = workshop.train
 
-    def spy(model: Any, given: te.Dataset, *args: Any, **options: Any) -> te.Result:
-        seen.append(given)
-        return plain(model, given, *args, **options)
+    def spied(plain: Any) -> Any:
+        def spy(model: Any, given: te.Dataset, *args: Any, **options: Any) -> te.Result:
+            seen.append(given)
+            return plain(model, given, *args, **options)
 
-    monkeypatch.setattr(workshop, "train", spy)
+        return spy
+
+    for name in ("fit", "train"):  # of trials, and of the winner
+        monkeypatch.setattr(workshop, name, spied(getattr(workshop, name)))
     dataset = data()
     study(tmp_path / "study", max_trials=1, space=space(strategy=probes))
     held = {example.tobytes() for example in dataset.test.examples}

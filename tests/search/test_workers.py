@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from tiny_studies import probes, space, study, tiny
 
 import tfembed as te
+from tfembed.search.workers import _free_port
 
 
 def _dies_once(marker: Path) -> Any:
@@ -53,5 +56,43 @@ def test_two_workers_run_each_trial_once(tmp_path: Path, quick: None) -> None:
 
 def test_workers_load_encoders_themselves(tmp_path: Path) -> None:
     """An encoder that only this process has cannot be shared."""
-    with pytest.raises(ValueError, match="workers=2: each loads encoder 'tiny' itself"):
+    with pytest.raises(ValueError, match="load their encoders themselves: pass a handle in the place of 'tiny'"):
         study(tmp_path / "study", workers=2)
+
+
+def _on_a_machine(role: str, port: int, folder: Path) -> subprocess.Popen[str]:
+    """The same search on one of several machines, which share a folder."""
+    program = (
+        "import sys; sys.path[:0] = sys.argv[2:]\n"
+        "from pathlib import Path\n"
+        "from tiny_studies import probes, space, study, tiny\n"
+        "given = dict(encoder={'tiny': tiny}, space=space(strategy=probes), max_trials=3, workers=2)\n"
+        "found = study(Path(sys.argv[1]), early_stopping=False, **given)\n"
+        "print(found.result is not None)\n"
+    )
+    address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(port), "KERASTUNER_TUNER_ID": role}
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    command = [sys.executable, "-c", program, str(folder), *paths]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, env=os.environ | address, **pipes)
+
+
+def test_several_machines_share_a_search(tmp_path: Path) -> None:
+    """Chief and workers that are started by hand run each trial once; the chief finishes the study."""
+    port = _free_port()
+    machines = [_on_a_machine(role, port, tmp_path / "shared") for role in ("chief", "worker-0", "worker-1")]
+    said = [machine.communicate(timeout=240) for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0, 0], said
+    assert said[0][0].split()[-1] == "True"
+    shared = te.load_study(tmp_path / "shared")
+    alone = study(tmp_path / "alone", space=space(strategy=probes), max_trials=3, early_stopping=False)
+    assert {trial.key: trial.metrics for trial in shared.trials} == {trial.key: trial.metrics for trial in alone.trials}
+
+
+@pytest.mark.parametrize("wrong", [{"KERASTUNER_TUNER_ID": "chief"}, {"KERASTUNER_ORACLE_IP": "127.0.0.1"}])
+def test_half_an_address_is_refused(wrong: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of keras-tuner's variables are needed, or none: the error says what each of them is."""
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=r"KERASTUNER_TUNER_ID=.* expected chief, or worker-0"):
+        study(tmp_path / "study", encoder={"tiny": tiny})

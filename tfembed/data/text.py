@@ -8,7 +8,8 @@ from pathlib import Path
 from tfembed.data.dataset import Dataset
 from tfembed.data.examples import Rows, as_texts
 from tfembed.data.recipe import recipe_of
-from tfembed.data.tables import Column, read_table
+from tfembed.data.table_rows import Column
+from tfembed.data.tables import read_table
 
 
 def load_text(  # noqa: PLR0913 - what the columns are and how to split them, all with defaults

@@ -46,12 +46,17 @@ def calls_between(inputs: Sequence[Any], outputs: Sequence[Any]) -> list[Call]:
 
 
 def number_of(layer: Any) -> str | None:
-    """The numbered block that a layer belongs to by its name; None if it has no number.
+    """The block that a layer belongs to by its name, `BLOCK.LAYER` or one with a number; None if it is neither.
 
     Example:
         >>> number_of(keras.layers.Dense(1, name="conv2_block1_out"))
         'conv2_block1'
+        >>> number_of(keras.layers.Dense(1, name="mixed3.conv2d_30"))
+        'mixed3'
     """
+    block, dot, _ = layer.name.partition(".")
+    if dot:
+        return str(block)
     found = _NUMBERED.match(layer.name)
     return found.group(1) if found else None
 

@@ -85,12 +85,15 @@ class Encoder(keras.layers.Layer):
     def parts(self) -> Parts:
         """The body in parts."""
         if self._parts is None:
-            hub = isinstance(self.body, HubLayer)
             with tf.init_scope(), tf.name_scope(""):  # also where a model that was just read is being traced
-                self._parts = (
-                    ModuleParts(self.body, self.spec.output) if hub else ModelParts(self.body, self.spec.output)
-                )
+                self._parts = self._find_parts()
         return self._parts
+
+    def _find_parts(self) -> Parts:
+        if not isinstance(self.body, HubLayer):
+            return ModelParts(self.body, self.spec.output)
+        is_text = self.spec.kind == "text" and self.preprocessing is not None
+        return ModuleParts(self.body, self.spec.output, self.prepare(tf.constant(["a"])) if is_text else None)
 
     @property
     def blocks(self) -> tuple[Block, ...]:

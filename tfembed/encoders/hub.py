@@ -1,16 +1,23 @@
 """Encoders that are SavedModels: from TF Hub, from Kaggle, from a folder or an archive."""
 
+import json
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.hub_families import HubFamily, family_of, image_size
 from tfembed.encoders.preprocessing import ImagePreprocessing, mask_name
-from tfembed.encoders.request import Request
+from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.saved_model.layer import HubLayer
 
+DESCRIPTION = "assets.extra/encoder.json"  # what `export_module` says of the encoder that a module was
+TOKENIZER = "assets.extra/tokenizer"  # and the module that makes its tokens
+DESCRIBED = ("name", "licence", "source", "good_for", "interpolation", "crop")
 _DEFAULT_SIZE = (224, 224)
 
 
@@ -24,7 +31,9 @@ def load(wanted: Request) -> Encoder:
         ValueError: If the module takes neither texts nor images, or lacks its preprocessing.
     """
     handle = wanted.handle
-    body = HubLayer(handle)
+    if wanted.weights != PRETRAINED:
+        raise ValueError(f"weights={wanted.weights!r}: module {handle!r} brings its own. Leave weights out.")
+    body = HubLayer(handle, trust=wanted.trust)
     inputs = body.input_specs
     found = _describe(handle, inputs, wanted.spec)
     found = replace(
@@ -33,6 +42,10 @@ def load(wanted: Request) -> Encoder:
         preprocessing=wanted.preprocessing or found.preprocessing,
         output=wanted.output or found.output,
     )
+    tokenizer = os.path.join(handle, TOKENIZER)
+    if found.preprocessing is None and os.path.isdir(tokenizer):  # a module that takes texts and tokens
+        preprocessing = HubLayer(tokenizer, trust=wanted.trust)
+        return Encoder(found, body, preprocessing, sequence_length=_said(handle).get("sequence_length"))
     if isinstance(inputs, dict) and len(inputs) > 1:
         if found.preprocessing is None:
             raise ValueError(
@@ -42,11 +55,11 @@ def load(wanted: Request) -> Encoder:
         if found.output is None:
             output = "sequence_output" if found.pooling else "pooled_output"
             found = replace(found, output=output)
-        return Encoder(found, body, HubLayer(found.preprocessing))
+        return Encoder(found, body, HubLayer(found.preprocessing, trust=wanted.trust))
     if found.kind == "image":
-        size = found.image_size or _size_of(inputs) or _DEFAULT_SIZE
+        size = _size_of(inputs) or found.image_size or _DEFAULT_SIZE
         found = replace(found, image_size=size)
-        return Encoder(found, body, ImagePreprocessing(size, found.mean, found.scale))
+        return Encoder(found, body, ImagePreprocessing.of(found))
     return Encoder(found, body)
 
 
@@ -61,8 +74,24 @@ def _describe(handle: str, inputs: Any, spec: EncoderSpec | None) -> EncoderSpec
         )
     if spec is not None:
         return spec
-    name = handle.rstrip("/").rsplit("/", 1)[-1]
-    return EncoderSpec(name=name, handle=handle, kind="text" if is_text else "image", source=handle)
+    family = family_of(handle) or HubFamily(pattern="")
+    known: dict[str, Any] = {"name": handle.rstrip("/").rsplit("/", 1)[-1], "source": handle}
+    known |= {name: value for name, value in _said(handle).items() if name in DESCRIBED}
+    return EncoderSpec(
+        **known,
+        handle=handle,
+        kind="text" if is_text else "image",
+        preprocessing=family.preprocessing if is_text else None,
+        output=family.output if is_text else None,
+        normalize=family.normalize,
+        image_size=None if is_text else image_size(handle),
+    )
+
+
+def _said(handle: str) -> dict[str, Any]:
+    """What `export_module` says of the encoder that a module was; nothing of other modules."""
+    file = Path(handle, DESCRIPTION)
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _size_of(inputs: Any) -> tuple[int, int] | None:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tfembed.encoders import hub, keras_hub
+import keras
+
+from tfembed.encoders import applications, hub, keras_hub, keras_model, timm, word_vectors
 from tfembed.encoders.catalog import CATALOG
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.request import PRETRAINED, Request
@@ -16,13 +18,22 @@ SCHEMES: dict[str, Callable[[Request], Encoder]] = {
     "keras_hub": keras_hub.load,
     "https": hub.load,
     "http": hub.load,
+    "gs": hub.load,
+    "kaggle": hub.load,
+    "applications": applications.load,
+    "timm": timm.load,
+    "torchvision": timm.load,
+    "hf": timm.load,
+    "glove": word_vectors.load,
+    "word2vec": word_vectors.load,
+    "fasttext": word_vectors.load,
 }
 
 
 def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     handle: str | os.PathLike[str] | Any,
     *,
-    preprocessing: str | None = None,
+    preprocessing: str | Any | None = None,
     pooling: str | None = None,
     output: str | None = None,
     weights: str | os.PathLike[str] | None = PRETRAINED,
@@ -33,10 +44,14 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     """Load a pretrained encoder, frozen.
 
     Args:
-        handle: A name of the catalogue (`tfembed encoders` lists it), a SavedModel folder or `.tar.gz`, or an address
-            on tfhub.dev or Kaggle.
-        preprocessing: The handle of the preprocessing module, for text encoders that come as a pair.
-        pooling: `"mean"`, `"max"` or `"cls"` to make one vector of an encoder's token vectors.
+        handle: A name of the catalogue (`tfembed encoders` lists it), a SavedModel folder or `.tar.gz`, an address
+            on tfhub.dev or Kaggle, `applications:ResNet50`, `hf://timm/resnet18.a1_in1k`, or a file or folder with
+            weights of TorchVision or timm; `glove:`, `word2vec:` or `fasttext:` and the path of a file of word vectors;
+            a `.keras` file, a Keras model or layer.
+        preprocessing: The handle of the preprocessing module, for text encoders that come as a pair; of a Keras model,
+            a layer too.
+        pooling: `"mean"`, `"max"` or `"cls"` to make one vector of an encoder's token vectors; of word vectors
+            `"mean"`, `"max"` or `"sif"`, which weighs rare words more.
         output: The name of the output, or of the layer, that embeddings are made of, where there are several.
         weights: `"pretrained"`, a file with weights where the source takes one, or None for random ones.
         sequence_length: Tokens kept of a text, its first ones and the separator at its end; None to let training
@@ -70,7 +85,8 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
         trust=trust,
     )
     encoder = _source_of(wanted)(wanted)
-    encoder.spec = replace(encoder.spec, compute=compute)
+    used = None if weights is None else os.fspath(weights)
+    encoder.spec = replace(encoder.spec, compute=compute, weights=used)
     encoder.unfreeze(False)
     if sequence_length is not None:
         encoder.limit_length(sequence_length)
@@ -79,6 +95,10 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
 
 def _source_of(wanted: Request) -> Callable[[Request], Encoder]:
     """The function that loads what is wanted: by the scheme of the handle, or by what lies there."""
+    if isinstance(wanted.handle, keras.layers.Layer) or str(wanted.handle).endswith(keras_model.SUFFIX):
+        return keras_model.load
+    if not isinstance(wanted.handle, str):
+        raise ValueError(f"{wanted.handle!r} is no encoder: pass a handle as text, or a Keras model or layer.")
     scheme = wanted.handle.partition(":")[0]
     if ":" in wanted.handle and scheme in SCHEMES:
         return SCHEMES[scheme]
@@ -88,4 +108,6 @@ def _source_of(wanted: Request) -> Callable[[Request], Encoder]:
             ".tar.gz with a SavedModel, or an address such as https://tfhub.dev/google/nnlm-en-dim128/2 or "
             "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim128/1."
         )
+    if timm.is_weights(wanted.handle):
+        return timm.load
     return hub.load

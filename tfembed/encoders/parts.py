@@ -41,14 +41,20 @@ class Parts(Protocol):
 
 
 class ModuleParts:
-    """The parts of a SavedModel in a HubLayer, without blocks that the wanted output does not need."""
+    """The parts of a SavedModel in a HubLayer, without blocks that the wanted output does not need.
 
-    def __init__(self, layer: HubLayer, output: str | None) -> None:
+    Args:
+        layer: The layer.
+        output: The name of the wanted output, where the module gives a dictionary; all outputs if None.
+        inputs: Tensors that it is called on, where it takes texts as well as their tokens.
+    """
+
+    def __init__(self, layer: HubLayer, output: str | None, inputs: Any = None) -> None:
         self._layer, everything = layer, layer.keras_blocks
         self._graph: ModuleGraph | None = None
         self._cut_error: CutError | None = None
         try:
-            self._graph = layer.graph(output)
+            self._graph = layer.graph(output, inputs)
         except CutError as error:
             self._cut_error = error
         used = None if self._graph is None else self._graph.used_variables

@@ -5,8 +5,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfembed.encoders.spec import EncoderSpec
+
+_DEFAULT_SIZE = (224, 224)
+_ROUNDING = 1e-3  # of a size that is whole but for it
+
 # What text encoders call the mask that tells tokens from padding.
 MASK_NAMES = ("padding_mask", "input_mask", "attention_mask")
+_BRIGHTNESS = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 
 
 def mask_name(inputs: Any) -> str | None:
@@ -67,8 +73,12 @@ class ImagePreprocessing(keras.layers.Layer):
 
     Args:
         image_size: Height and width in pixels of what comes out.
-        mean: Subtracted from pixel values in [0, 1].
+        mean: Subtracted from pixel values in [0, 1]; one number, or one for each channel that comes out.
         scale: Divides what remains.
+        channels: What comes out: `"rgb"`, `"bgr"`, or one channel, `"grey"`.
+        interpolation: `"bilinear"`, `"bicubic"` or `"nearest"`.
+        crop: The shorter side is brought to `size / crop`, smoothed where that makes it smaller, and the middle kept;
+            None stretches the whole image.
         **layer_options: Options of `keras.layers.Layer`.
 
     Raises:
@@ -80,11 +90,27 @@ class ImagePreprocessing(keras.layers.Layer):
         [2, 4, 4, 3]
     """
 
-    def __init__(self, image_size: Any, mean: float = 0.0, scale: float = 1.0, **layer_options: Any) -> None:
+    def __init__(
+        self,
+        image_size: Any,
+        mean: Any = 0.0,
+        scale: Any = 1.0,
+        channels: str = "rgb",
+        interpolation: str = "bilinear",
+        crop: float | None = None,
+        **layer_options: Any,
+    ) -> None:
         super().__init__(**{"dtype": "float32", "trainable": False} | layer_options)
         self.image_size = tuple(image_size)
-        self.mean, self.scale = mean, scale
+        self.mean, self.scale = _numbers(mean), _numbers(scale)
+        self.channels, self.interpolation, self.crop = channels, interpolation, crop
         self._convert_input_args = False  # Keras would cast bytes and pixels to floats
+
+    @classmethod
+    def of(cls, spec: EncoderSpec) -> "ImagePreprocessing":
+        """The preprocessing that a spec asks for."""
+        size = spec.image_size or _DEFAULT_SIZE
+        return cls(size, spec.mean, spec.scale, spec.channels, spec.interpolation, spec.crop)
 
     def call(self, images: Any) -> Any:
         """Prepare images.
@@ -94,27 +120,53 @@ class ImagePreprocessing(keras.layers.Layer):
                 `(n, height, width, 1 or 3)`.
 
         Returns:
-            float32 of shape `(n, *image_size, 3)`.
+            float32 of shape `(n, *image_size, 3)`, or 1 in place of 3 for grey.
         """
         if images.dtype == tf.string:
             pixels = tf.map_fn(self._decode, images, fn_output_signature=tf.TensorSpec((*self.image_size, 3)))
         else:
             pixels = images[..., tf.newaxis] if len(images.shape) == 3 else images
-            pixels = tf.image.resize(pixels, self.image_size)
+            pixels = self._resize(pixels)
             pixels = tf.image.grayscale_to_rgb(pixels) if pixels.shape[-1] == 1 else pixels
+        if self.channels == "grey":
+            pixels = tf.reduce_sum(pixels * _BRIGHTNESS, axis=-1, keepdims=True)
+        pixels = pixels[..., ::-1] if self.channels == "bgr" else pixels
         return (pixels / 255.0 - self.mean) / self.scale
 
     def _decode(self, encoded: Any) -> Any:
         image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-        return tf.ensure_shape(tf.image.resize(image, self.image_size), (*self.image_size, 3))
+        return tf.ensure_shape(self._resize(image), (*self.image_size, 3))
+
+    def _resize(self, pixels: Any) -> Any:
+        """Pixels of one image or a batch, float32, at the size that is wanted."""
+        if self.crop is None:
+            return self._within_range(tf.image.resize(pixels, self.image_size, self.interpolation))
+        height, width = self.image_size
+        given = tf.cast(tf.shape(pixels)[-3:-1], tf.float32)
+        wanted = tf.floor(tf.constant([height, width], tf.float32) / self.crop)
+        resized = tf.cast(tf.floor(given * tf.reduce_max(wanted / given) + _ROUNDING), tf.int32)
+        pixels = tf.round(self._within_range(tf.image.resize(pixels, resized, self.interpolation, antialias=True)))
+        top, left = tf.unstack(tf.cast(tf.round(tf.cast(resized - [height, width], tf.float32) / 2.0), tf.int32))
+        return tf.image.crop_to_bounding_box(pixels, top, left, height, width)
+
+    def _within_range(self, pixels: Any) -> Any:
+        """Pixels as floats; bicubic interpolation reaches beyond the brightest and the darkest, which others clip."""
+        pixels = tf.cast(pixels, tf.float32)
+        return tf.clip_by_value(pixels, 0.0, 255.0) if self.interpolation == "bicubic" else pixels
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
         """Shape of the pixels that come out."""
-        return (input_shape[0], *self.image_size, 3)
+        return (input_shape[0], *self.image_size, 1 if self.channels == "grey" else 3)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return super().get_config() | {"image_size": self.image_size, "mean": self.mean, "scale": self.scale}
+        names = ("image_size", "mean", "scale", "channels", "interpolation", "crop")
+        return super().get_config() | {name: getattr(self, name) for name in names}
+
+
+def _numbers(value: Any) -> Any:
+    """One number, or a tuple of one for each channel."""
+    return tuple(value) if isinstance(value, list | tuple) else value
 
 
 def as_batch(examples: Any) -> Any:

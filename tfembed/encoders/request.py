@@ -16,7 +16,8 @@ class Request:
     Attributes:
         handle: What to load: text, or a Keras model or layer.
         spec: What is known of it beforehand; None if nothing is.
-        preprocessing: Handle of the preprocessing module, for text encoders that come as a pair.
+        preprocessing: Handle of the preprocessing module, for text encoders that come as a pair; of a Keras model, a
+            layer too.
         pooling: `"mean"`, `"max"`, `"cls"` or what else the source offers; None for its own choice.
         output: The name of the output, or of the layer, that the embedding is made of; None for the usual one.
         weights: `"pretrained"`, a file with weights, or None for random ones.
@@ -26,7 +27,7 @@ class Request:
 
     handle: Any
     spec: EncoderSpec | None = None
-    preprocessing: str | None = None
+    preprocessing: Any = None
     pooling: str | None = None
     output: str | None = None
     weights: str | os.PathLike[str] | None = PRETRAINED

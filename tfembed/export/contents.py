@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfembed.export.raw_inputs import input_name
+from tfembed.features.key import encoder_key
 from tfembed.predict import ModelParts
 
 RECORD = "tfembed.json"
@@ -42,6 +43,7 @@ def _record(parts: ModelParts, about: Mapping[str, Any]) -> dict[str, Any]:
     spec, trained_with = parts.encoder.spec, parts.encoder.trained_with
     return {
         "encoder": spec.name,
+        "encoder_key": encoder_key(parts.encoder),
         "handle": spec.handle,
         "licence": spec.licence,
         "source": spec.source,
@@ -78,6 +80,7 @@ def _card(record: Mapping[str, Any]) -> str:
         "tokens kept of a text": record["sequence_length"],
         "temperature of the scores": record["temperature"],
         "label is `__none__` below a score of": record.get("reject_below"),
+        "quantized": _quantized(record.get("quantization")),
         "data": record.get("data"),
         "written": record["written"],
         "versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
@@ -90,6 +93,14 @@ def _card(record: Mapping[str, Any]) -> str:
         for part, values in metrics.items():
             lines.append(f"| {part} | {' | '.join(f'{values[n]:.4g}' if n in values else '' for n in names)} |")
     return "\n".join(lines) + "\n"
+
+
+def _quantized(cost: Mapping[str, Any] | None) -> str | None:
+    return (
+        None
+        if cost is None
+        else f"{cost['kind']}; {cost['score']} {cost['before']:.4f} before, {cost['after']:.4f} after"
+    )
 
 
 def _calls(record: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ import base64
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -58,21 +59,21 @@ def _check_all(parts: ModelParts, raw: list[bytes], expected: np.ndarray, found:
     for way in ("batch", "single", "examples"):
         outputs = {name.removeprefix(f"{way}/"): value for name, value in found.items() if name.startswith(f"{way}/")}
         count = len(next(iter(outputs.values())))
-        _compare(parts, raw[:count], expected[:count], _values(parts, outputs, expected[:count]), way)
+        _compare(parts, raw[:count], expected[:count], values_of(parts, outputs), way)
     for name, value in found.items():
         if name.startswith("empty/") and len(value):
             raise ExportError(f"A batch of no input gives {len(value)} of {name[6:]!r}. Nothing was published.")
 
 
-def _values(parts: ModelParts, outputs: dict[str, np.ndarray], expected: np.ndarray) -> np.ndarray:
-    """Outputs of a signature in the order of the classes."""
+def values_of(parts: ModelParts, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Outputs of a signature in the order of the classes, `(n, num_classes)`; values `(n, 1)` of a regressor."""
     if not parts.class_names:
         return next(iter(outputs.values()))[:, np.newaxis]
     place = {name.encode(): i for i, name in enumerate(parts.class_names)}
-    ranked = outputs["labels"] if "labels" in outputs else outputs["classes"]
-    values = np.zeros_like(expected)
-    for row, (labels, scores) in enumerate(zip(ranked, outputs["scores"], strict=True)):
-        values[row, [place[label] for label in labels]] = scores
+    ranked, scores = outputs["labels"] if "labels" in outputs else outputs["classes"], outputs["scores"]
+    values = np.zeros_like(scores)
+    for row, labels in enumerate(ranked):
+        values[row, [place[label] for label in labels]] = scores[row]
     return values
 
 

@@ -1,11 +1,12 @@
 """Quantization: weights that take less room on disk, and are float32 again as soon as the model is loaded.
 
-The graph that computes stays the same, so that an answer takes as long as before. What sets the weights in float32 is an
-initializer, as those of lookup tables are.
+The graph that computes stays the same, so that an answer takes as long as before. What sets the weights in float32 is
+an initializer, as those of lookup tables are.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,36 @@ import tensorflow as tf
 KINDS = ("bfloat16", "int8-weights")
 _SMALLEST = 1024  # values of what is worth it; biases and norms stay as they are
 _INT8 = 127
+MOST_LOST = 0.01  # of the score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What quantization saves and costs.
+
+    Attributes:
+        kind: See StoredWeight.
+        bytes_before: Of the weights.
+        bytes_after: Of what is stored of them.
+        score: What was measured: accuracy, where the labels are known; else agreement with the model as it was.
+        before: The score of the model as it was.
+        after: That of what is exported.
+        num_examples: That it was measured on.
+    """
+
+    kind: str
+    bytes_before: int
+    bytes_after: int
+    score: str
+    before: float
+    after: float
+    num_examples: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kind}: weights of {self.bytes_before / 1e6:.1f} MB take {self.bytes_after / 1e6:.1f} MB; "
+            f"{self.score} {self.before:.4f} before, {self.after:.4f} after, on {self.num_examples} examples"
+        )
 
 
 class StoredWeight(tf.saved_model.experimental.TrackableResource):
@@ -48,7 +79,7 @@ class StoredWeight(tf.saved_model.experimental.TrackableResource):
         tf.raw_ops.AssignVariableOp(resource=self.resource_handle, value=self.value())
 
 
-def quantize(functions: Mapping[str, Any], variables: Iterable[tf.Variable], kind: str) -> list[Any]:
+def quantize(functions: Mapping[str, Any], variables: Sequence[tf.Variable], kind: str) -> list[Any]:
     """Let functions use weights that are kept in fewer bits.
 
     Args:
@@ -57,18 +88,51 @@ def quantize(functions: Mapping[str, Any], variables: Iterable[tf.Variable], kin
         kind: See StoredWeight.
 
     Returns:
-        What the functions use now in place of the variables: stored weights, and the variables that stay.
+        What the functions use now: a stored weight in the place of each large variable, and the others.
     """
-    kept: list[Any] = []
+    used: list[Any] = []
     instead: dict[int, Any] = {}
     for variable in variables:
         if variable.dtype != tf.float32 or variable.shape.rank < 2 or variable.shape.num_elements() < _SMALLEST:
-            kept.append(variable)
+            used.append(variable)
             continue
         stored = StoredWeight(variable.numpy(), kind)
         stored._initialize()
         instead[id(variable.handle)] = stored.resource_handle
-        kept.append(stored)
+        used.append(stored)
     for function in functions.values():
         function.set_external_captures([instead.get(id(each), each) for each in function.captured_inputs])
-    return kept
+    return used
+
+
+def num_bytes(used: Sequence[Any]) -> int:
+    """Bytes that variables and stored weights take on disk."""
+    variables = [one for each in used for one in (each.variables if isinstance(each, StoredWeight) else [each])]
+    return sum(one.shape.num_elements() * one.dtype.size for one in variables)
+
+
+def score(task: str, outputs: np.ndarray, wanted: np.ndarray) -> float:
+    """How well outputs do, 1 for what is wanted: the share of right labels; of regressions the coefficient R2.
+
+    Args:
+        task: As in `Dataset.task`.
+        outputs: Probabilities `(n, num_classes)`, or values `(n, 1)`.
+        wanted: Labels as a Split has them.
+
+    Example:
+        >>> score("classification", np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([0, 1]))
+        0.5
+    """
+    if task == "classification":
+        return float(np.mean(outputs.argmax(axis=1) == wanted))
+    if task == "multi_label":
+        return float(np.mean((outputs >= 0.5) == (wanted >= 0.5)))
+    missed = ((outputs[:, 0] - wanted) ** 2).sum()
+    return float(1 - missed / max(((wanted - wanted.mean()) ** 2).sum(), np.finfo(np.float32).tiny))
+
+
+def as_labels(task: str, outputs: np.ndarray) -> np.ndarray:
+    """What outputs say, as labels of a Split."""
+    if task == "classification":
+        return outputs.argmax(axis=1)
+    return outputs if task == "multi_label" else outputs[:, 0]

@@ -18,7 +18,7 @@ def input_name(parts: ModelParts) -> str:
     return "text" if parts.encoder.spec.kind == "text" else "image_bytes"
 
 
-def raw_inputs(parts: ModelParts, examples: Sequence[Any] | None) -> list[bytes]:
+def raw_inputs(parts: ModelParts, examples: Sequence[Any] | np.ndarray | None) -> list[bytes]:
     """What clients will send for examples.
 
     Args:

@@ -1,13 +1,14 @@
 """The signatures of an exported model: raw text or image bytes in; labels, values or embeddings out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfembed.export.quantization import StoredWeight
 from tfembed.export.raw_inputs import input_name
 from tfembed.predict import ModelParts
-from tfembed.saved_model.graph import tf_variable
 from tfembed.saved_model.layer import HubLayer
 
 REJECTED = "__none__"  # the label of what is none of the classes
@@ -64,11 +65,28 @@ def _ranked(parts: ModelParts, outputs: Any) -> tuple[Any, Any]:
     return tf.gather(tf.constant(parts.class_names), order), tf.gather(outputs, order, batch_dims=1)
 
 
-def tracked(model: keras.Model, parts: ModelParts) -> tf.Module:
-    """What the signatures use. Keras's own archive would hold every variable twice, as Keras's and as TensorFlow's."""
-    root, layers = tf.Module(), list(parts.encoder._flatten_layers())
-    root.used_variables = [tf_variable(variable) for variable in model.variables]
-    root.used_modules = [layer.resolved_object for layer in layers if isinstance(layer, HubLayer)]
-    if not isinstance(parts.encoder.preprocessing, HubLayer):
-        root.preprocessing = parts.encoder.preprocessing
+def tracked(layer: keras.layers.Layer, preprocessing: keras.layers.Layer | None, used: Sequence[Any]) -> tf.Module:
+    """What the graphs of an encoder use: variables, lookup tables, files.
+
+    Keras's own archive would hold every variable twice, as Keras's and as TensorFlow's.
+
+    Args:
+        layer: The encoder, or another layer.
+        preprocessing: That of the encoder.
+        used: Variables, and weights that are stored in their place.
+    """
+    root, layers = tf.Module(), list(layer._flatten_layers())
+    root.stored = [each for each in used if isinstance(each, StoredWeight)]
+    root.used_variables = [each for each in used if isinstance(each, tf.Variable)]
+    root.used_variables += [variable for each in root.stored for variable in each.variables]
+    modules = [each.resolved_object for each in layers if isinstance(each, HubLayer)]
+    tables = [value for each in layers for value in vars(each).values() if isinstance(value, tf.lookup.StaticHashTable)]
+    root.resources = [
+        each
+        for part in (*modules, *tables)
+        for each in tf.train.TrackableView(part).descendants()
+        if isinstance(each, tf.saved_model.experimental.TrackableResource | tf.saved_model.Asset)
+    ]
+    if not isinstance(preprocessing, HubLayer):
+        root.preprocessing = preprocessing
     return root

@@ -3,12 +3,20 @@
 import json
 import os
 import re
+import shutil
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 from tfembed.export.contents import RECORD
 
+_ASIDE = ".incomplete-"
 _WITHDRAWN = re.compile(r"\.withdrawn-(\d+)")
 CONFIG = "models.config"
 
@@ -30,6 +38,34 @@ class Version:
     num_bytes: int
     withdrawn: bool
     record: dict[str, Any]
+
+
+@contextmanager
+def writing_aside(base: Path) -> Iterator[Path]:
+    """A name for a folder in a base path that TF Serving does not look at; what is there at the end is removed.
+
+    What exports that were killed have left is removed too. The lock tells them from those that are at work: the system
+    takes it from a process that ends.
+    """
+    base.mkdir(parents=True, exist_ok=True)
+    for lock in base.glob(f"{_ASIDE}*.lock"):
+        with suppress(OSError, filelock.Timeout), filelock.FileLock(lock, blocking=False):
+            _remove(lock.with_suffix(""))
+            lock.unlink()
+    aside = base / f"{_ASIDE}{uuid.uuid4().hex}"
+    lock = aside.with_name(f"{aside.name}.lock")
+    with filelock.FileLock(lock):
+        try:
+            yield aside
+        finally:
+            _remove(aside)
+            lock.unlink(missing_ok=True)
+
+
+def _remove(aside: Path) -> None:
+    """Remove a folder, and what lies beside it under its name."""
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.with_name(f"{aside.name}.npz").unlink(missing_ok=True)
 
 
 def publish(folder: Path, base: Path) -> Path:
@@ -88,7 +124,7 @@ def write_models_config(folder: Path) -> Path | None:
         folder: Whose folders are base paths.
 
     Returns:
-        The file; None where there are fewer than two models.
+        The file; None where there are fewer than two models, or, with a warning, where it cannot be written.
     """
     found = {path.parents[1] for path in folder.glob("*/*/saved_model.pb") if path.parent.name.isdecimal()}
     bases = sorted(base for base in found if not base.name.startswith("."))
@@ -100,8 +136,12 @@ def write_models_config(folder: Path) -> Path | None:
         for base in bases
     ]
     aside = folder / f".{CONFIG}-{os.getpid()}"
-    aside.write_text(f"model_config_list {{\n{''.join(entries)}}}\n", encoding="utf-8")
-    return aside.rename(folder / CONFIG)
+    try:
+        aside.write_text(f"model_config_list {{\n{''.join(entries)}}}\n", encoding="utf-8")
+        return aside.rename(folder / CONFIG)
+    except OSError as error:  # the version itself is out
+        warnings.warn(f"{folder / CONFIG} could not be written: {error}. Write it yourself.", stacklevel=2)
+        return None
 
 
 def _numbers(base: Path) -> dict[int, Path]:

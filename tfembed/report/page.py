@@ -44,10 +44,10 @@ def render(study: Study, data: Dataset | None, missing: str = "") -> str:
     sections = [("leaderboard", "Leaderboard"), *((each, title) for each, title in _TITLES.items() if context[each])]
     sections[-1:] = [sections[-1], ("training", "Training"), ("repeat", "Repeat it"), ("sources", "Data and encoder")]
     plan = study.plan
-    return _template("report.html").render(
+    return template("report.html").render(
         **context,
         name=study.folder.resolve().name,
-        style=Markup(_text("report.css")),
+        style=style_sheet(),
         script=Markup(_text("sort.js")),
         script_hash=_hash(_text("sort.js")),
         sections=sections,
@@ -102,8 +102,14 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _template(name: str) -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """A template of a page, or of a part of one."""
     return _environment().get_template(name)
+
+
+def style_sheet() -> Markup:
+    """The style of all pages."""
+    return Markup(_text("report.css"))
 
 
 @cache

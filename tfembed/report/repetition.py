@@ -7,6 +7,7 @@ from typing import Any
 
 from tfembed.data.recipe import recipe_from_dict
 from tfembed.encoders.catalog import CATALOG
+from tfembed.encoders.request import PRETRAINED
 from tfembed.heads import Head
 from tfembed.search.candidate import Candidate, candidate_from_dict
 from tfembed.search.plan import OBJECTIVES, Plan
@@ -91,9 +92,10 @@ def _chosen(plan: Plan) -> dict[str, Any]:
 
 def _load_encoder(name: str, spec: Mapping[str, Any]) -> str:
     """An expression for an encoder of the search."""
-    if name in CATALOG:
+    if name in CATALOG and spec["weights"] == PRETRAINED:
         return f"te.load_encoder({name!r})"
-    options = {each: spec[each] for each in ("preprocessing", "pooling") if spec[each]}
+    options = {each: spec[each] for each in ("preprocessing", "pooling", "output") if spec[each]}
+    options |= {} if spec["weights"] == PRETRAINED else {"weights": spec["weights"]}
     return f"te.load_encoder({', '.join([repr(spec['handle']), *(f'{k}={v!r}' for k, v in options.items())])})"
 
 

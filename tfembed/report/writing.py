@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tfembed.data import Dataset, load_images, load_text
+from tfembed.data import Dataset
+from tfembed.data.again import make_again
 from tfembed.data.recipe import recipe_from_dict
 from tfembed.report.outcome import check_data
 from tfembed.report.page import render
@@ -25,7 +26,7 @@ def write_report(study: Study, data: Dataset | None = None) -> Path:
         The page's file.
 
     Raises:
-        ValueError: If the data are not those of the study.
+        ValueError: If the data are not those of the study, or it does not say what a report needs.
         OSError: If the files cannot be written.
 
     Example:
@@ -36,6 +37,8 @@ def write_report(study: Study, data: Dataset | None = None) -> Path:
         >>> write_report(study).name
         'report.html'
     """
+    if "about" not in study.description:
+        raise ValueError(f"{study.folder} was written by an earlier version, which did not note what a report needs.")
     missing = ""
     if data is None:
         data, missing = _read_again(study)
@@ -52,12 +55,8 @@ def _read_again(study: Study) -> tuple[Dataset | None, str]:
     values = study.description["about"]["data"]["recipe"]
     if values is None:
         return None, "the data were made in Python. Pass them: te.write_report(study, data)."
-    recipe = recipe_from_dict(values)
     try:
-        load = load_text if recipe.function == "load_text" else load_images
-        data = load(recipe.source, **recipe.arguments)
-        for method, arguments in recipe.steps:
-            data = getattr(data, method)(**arguments)
+        data = make_again(recipe_from_dict(values))
         check_data(study, data)
     except (OSError, ValueError) as error:
         return None, f"{' '.join(str(error).split())} Put the data back, or pass them: te.write_report(study, data)."

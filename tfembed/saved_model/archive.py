@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfembed.saved_model.module import Module, fingerprint, load_folder
+from tfembed.saved_model.module import Module, admitted, fingerprint, load_folder
 from tfembed.saved_model.shared_variables import ModuleVariables, explain_difference, hold
 
 _FOLDER = "module"
@@ -103,7 +103,12 @@ def write_module(folder: str, module: Module, digest: str) -> None:
 
 
 def read_module(
-    folder: str, variables: ModuleVariables, options: tf.saved_model.LoadOptions | None, *, known: str | None
+    folder: str,
+    variables: ModuleVariables,
+    options: tf.saved_model.LoadOptions | None,
+    *,
+    known: str | None,
+    trust: bool = False,
 ) -> Module | None:
     """Load the module that `write_module` wrote onto existing variables, whose values stay.
 
@@ -115,17 +120,19 @@ def read_module(
         variables: The variables to build the module on.
         options: Options of `tf.saved_model.load`.
         known: The fingerprint of a module that need not be loaded again.
+        trust: Whether the module may hold ops that write files or run Python.
 
     Returns:
         The module, or None for the known one.
 
     Raises:
-        ValueError: If the file holds no module, or one with other variables.
+        ValueError: If the file holds no module, one with other variables, or one that may not be loaded.
     """
     if not os.path.isfile(os.path.join(folder, _PLACES)):
         raise ValueError("The model file holds no module for this layer. Expected a file that HubLayer wrote.")
     if fingerprint(os.path.join(folder, _FOLDER)) == known:
         return None
+    admitted(os.path.join(folder, _FOLDER), trust=trust)
     places = json.loads(Path(folder, _PLACES).read_text())
     copy = tempfile.mkdtemp(prefix="tfembed-module-")
     try:

@@ -72,10 +72,19 @@ def find_blocks(module: Any, *functions: Any) -> tuple[Block, ...]:
     graphs = [] if listed is None else _graphs(traced, variables)
     if not graphs:
         return (Block("module", tuple(variables)),)
-    groups = group_names(module, [(v, variable_name(v)) for v in variables])
+    groups = _recorded(module, variables) or group_names(module, [(v, variable_name(v)) for v in variables])
     blocks = tuple(Block(name, tuple(members)) for name, members in order_groups(groups, graphs))
     check_cover(blocks, variables)
     return blocks
+
+
+def _recorded(module: Any, variables: Sequence[Any]) -> dict[str, list[Any]]:
+    """The blocks that a module written by tfembed brings; what is in none, such as seeds, goes to the first."""
+    groups = {str(name): list(members) for name, members in dict(getattr(module, "tfembed_blocks", {})).items()}
+    known = {id(tf_variable(variable)) for members in groups.values() for variable in members}
+    if groups:
+        next(iter(groups.values())).extend(v for v in variables if id(tf_variable(v)) not in known)
+    return groups
 
 
 def _graphs(functions: Sequence[Any], variables: Sequence[Any]) -> list[FlatGraph]:

@@ -48,7 +48,7 @@ def find_function(
 
     Returns:
         The function, or None if training is asked for and the module has no function for it. Of several that fit,
-        the first that takes any batch size.
+        the first that takes any batch size, and of these one that takes a single tensor.
 
     Raises:
         CutError: If there is no function for inference, naming what there is.
@@ -56,6 +56,7 @@ def find_function(
     concretes = concrete_functions(module_call)
     tried = [_settle(concrete, arguments, training) for concrete in concretes]
     fitting = [f for f in tried if isinstance(f, Function) and (like is None or _fits(f.inputs, like))]
+    fitting.sort(key=lambda function: len(function.specs) > 1)
     if fitting:
         return next((f for f in fitting if all(s.shape.rank and s.shape[0] is None for s in f.specs)), fitting[0])
     if training:

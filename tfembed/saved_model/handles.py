@@ -8,15 +8,20 @@ import contextlib
 import hashlib
 import os
 import shutil
+import sys
 import tarfile
 import tempfile
 import uuid
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import tensorflow as tf
+
+from tfembed.saved_model import kaggle
 
 GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
@@ -30,10 +35,12 @@ def resolve(handle: str | os.PathLike[str]) -> str:
     """Find the local folder that a handle stands for; download or unpack it where needed.
 
     Downloads and unpacked archives are kept in the folder named by the environment variable TFHUB_CACHE_DIR, or else in
-    `tfhub_modules` among the system's temporary files, as tensorflow_hub does.
+    `tfhub_modules` among the system's temporary files, as tensorflow_hub does; `kaggle://` in kagglehub's own cache.
+    What is there is not downloaded again, whatever TFHUB_MODEL_LOAD_FORMAT says.
 
     Args:
-        handle: A folder, a `.tar.gz` / `.tgz` / `.tar` file, or the web address of a module.
+        handle: A folder, a `.tar.gz` / `.tgz` / `.tar` file, the web address of a module, a folder of an object store
+            such as `gs://`, or `kaggle://OWNER/MODEL/FRAMEWORK/VARIATION/VERSION`.
 
     Returns:
         The folder, which holds saved_model.pb or saved_model.pbtxt.
@@ -51,7 +58,7 @@ def resolve(handle: str | os.PathLike[str]) -> str:
         raise ValueError(f"Expected a string, got {handle!r} as handle. Pass {_EXPECTED}, or a callable.")
     text = os.fspath(handle)
     if "://" in text:
-        return _checked(_fetch(text), text)
+        return local_folder(text) or _checked(_local(_fetch(text)), text)
     if os.path.isfile(text) and text.endswith(ARCHIVE_SUFFIXES):
         return unpack(Path(text))
     if not os.path.exists(text):
@@ -65,8 +72,8 @@ def local_folder(handle: str) -> str | None:
     Reading a model file must not reach out to the network, so that is what it asks first.
     """
     if "://" in handle:
-        cached = os.path.join(cache_folder(), hashlib.sha1(handle.encode()).hexdigest())  # tensorflow_hub's own name
-        return cached if graph_file(cached) else None
+        known = (_place_of(handle), kaggle.cached_folder(handle))
+        return next((folder for folder in known if folder and graph_file(folder)), None)
     try:
         return resolve(handle)
     except ValueError:
@@ -124,17 +131,79 @@ def _checked(folder: str, handle: str) -> str:
     )
 
 
+def _place_of(address: str) -> str:
+    """Where a module from the web is kept: tensorflow_hub's own name for it."""
+    return os.path.join(cache_folder(), hashlib.sha1(address.encode()).hexdigest())
+
+
 def _fetch(address: str) -> str:
+    """Download a module, and return its folder; of an object store, the folder there."""
+    try:
+        with _progress_on_stderr():
+            if address.startswith("kaggle:"):
+                return kaggle.download(address)
+            return _tensorflow_hub().resolve(address)
+    except (URLError, TimeoutError) as error:
+        raise ConnectionError(
+            f"Cannot fetch handle {address!r}: {_one_line(error)}. Expected an address that this machine can reach. "
+            f"{_by_hand(address)}"
+        ) from error
+    except ConnectionError:
+        raise
+    except (OSError, tf.errors.OpError) as error:
+        raise ValueError(f"Cannot read handle {address!r}: {_one_line(error)}. Expected {_EXPECTED}.") from error
+
+
+def _by_hand(address: str) -> str:
+    """How to get a module onto a machine without a network."""
+    packed = address if address.endswith(ARCHIVE_SUFFIXES) else f"{address}?tf-hub-format=compressed"
+    return (
+        f"Fetch {packed} on one that can, save it as module.tar.gz and pass that, or unpack it into "
+        f"{_place_of(address)} (TFHUB_CACHE_DIR names the folder above)."
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).removesuffix(".")
+
+
+@contextlib.contextmanager
+def _progress_on_stderr() -> Iterator[None]:
+    """Let tensorflow_hub tell how far a download is, to people only, and not among what a command prints."""
+    before = os.environ.get("TFHUB_DOWNLOAD_PROGRESS")
+    if sys.stderr.isatty():
+        os.environ["TFHUB_DOWNLOAD_PROGRESS"] = "1"
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if before is None:
+            os.environ.pop("TFHUB_DOWNLOAD_PROGRESS", None)
+
+
+def _tensorflow_hub() -> Any:
     with warnings.catch_warnings():
         # setuptools says so of pkg_resources, which tensorflow_hub 0.16.1 imports for a version check.
         warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
         import tensorflow_hub
-    try:
-        return tensorflow_hub.resolve(address)
-    except (URLError, TimeoutError) as error:
-        raise ConnectionError(
-            f"Cannot fetch handle {address!r}: {error}. Expected an address that this machine can reach. Fetch it on "
-            "one that can and pass the folder, or set TFHUB_CACHE_DIR to a cache that has it."
-        ) from error
-    except (OSError, tf.errors.OpError) as error:
-        raise ValueError(f"Cannot read handle {address!r}: {error}. Expected {_EXPECTED}.") from error
+    return tensorflow_hub
+
+
+def _local(folder: str) -> str:
+    """A folder of an object store as one of this machine, copied once; others as they are."""
+    if "://" not in folder:
+        return folder
+    target = Path(_place_of(folder))
+    if not target.is_dir():
+        scratch = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            for place, _, files in tf.io.gfile.walk(folder):
+                inside = scratch / place.removeprefix(folder).strip("/")
+                inside.mkdir(parents=True, exist_ok=True)
+                for file in files:
+                    tf.io.gfile.copy(f"{place.rstrip('/')}/{file}", str(inside / file))
+            with contextlib.suppress(OSError):  # another process may have put it there meanwhile
+                scratch.rename(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return str(target)

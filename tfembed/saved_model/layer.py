@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.saving import serialization_lib  # no public way to ask for the safe mode
 
 from tfembed.saved_model.archive import StoredModule, read_values, write_values
 from tfembed.saved_model.blocks import Block
@@ -43,6 +44,8 @@ class HubLayer(keras.layers.Layer):
         output_key: The one output to return, of those in a dict; "default" for TF1 Hub modules.
         output_shape: Shapes without batch size to set on the outputs, in a nest like theirs.
         load_options: Options for loading the SavedModel; not kept in the config.
+        trust: Whether the module may hold ops that write files or run Python; not kept in the config, so that a model
+            file cannot say so of itself: such a one is read with `keras.models.load_model(path, safe_mode=False)`.
         **layer_options: Options of `keras.layers.Layer`, and the `input_shape` of Keras 2. The dtype is float32 unless
             given; a text module that is the first layer of a `Sequential` without an Input needs `dtype="string"`.
 
@@ -66,6 +69,7 @@ class HubLayer(keras.layers.Layer):
         output_key: str | None = None,
         output_shape: Any = None,
         load_options: tf.saved_model.LoadOptions | None = None,
+        trust: bool = False,
         **layer_options: Any,
     ) -> None:
         # Under a mixed precision policy Keras would cast the module's inputs, whose types were fixed when it was saved.
@@ -83,7 +87,7 @@ class HubLayer(keras.layers.Layer):
             output_key=output_key,
             output_shape=parse_output_shape(output_shape),
         )
-        self._source = ModuleSource(handle, request=request, tags=tags, options=load_options)
+        self._source = ModuleSource(handle, request=request, tags=tags, options=load_options, trust=trust)
         self._selector: Selector = True
         self._said_nothing_trains = False
         self._module_weights = self._source.variables.to_track()
@@ -156,13 +160,17 @@ class HubLayer(keras.layers.Layer):
         """What the module takes, as a nest of tf.TensorSpec; the first traced function's where there are several."""
         return self._source.input_specs()
 
-    def graph(self, output: str | None = None) -> ModuleGraph:
-        """The module's graph, to be used in parts; of one output only where that is named.
+    def graph(self, output: str | None = None, inputs: Any = None) -> ModuleGraph:
+        """The module's graph, to be used in parts.
+
+        Args:
+            output: The one output that is wanted, of those in a dict.
+            inputs: Tensors to choose by, where the module takes texts as well as their tokens.
 
         Raises:
             CutError: If the graph cannot be read.
         """
-        return self._source.graph(output)
+        return self._source.graph(output, inputs)
 
     def unfreeze(self, selector: Selector) -> None:
         """Choose what trains, and freeze the rest; compile the model again after it.
@@ -258,7 +266,7 @@ class HubLayer(keras.layers.Layer):
         described, selector = config.pop("module", None), config.pop("unfrozen", True)
         if described is not None:
             config["handle"] = StoredModule(handle=config["handle"], **described)
-        layer = cls(**config)
+        layer = cls(**config, trust=serialization_lib.in_safe_mode() is False)
         layer._selector = plain_selector(selector)
         layer._set_flags()
         return layer

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfembed.saved_model.handles import graph_file, resolve
+from tfembed.saved_model.safety import check_safe
 
 TF1_HUB_MARKER = "tfhub_module.pb"
 
@@ -65,6 +66,7 @@ def load(
     *,
     tags: Sequence[str] | None = None,
     options: tf.saved_model.LoadOptions | None = None,
+    trust: bool = False,
 ) -> Module:
     """Load the module that a handle names, or take a callable as it is.
 
@@ -72,16 +74,18 @@ def load(
         handle: Whatever `resolve` takes, or a callable.
         tags: Which graph of a SavedModel with several; TF1 Hub modules have one without tags, which is the default.
         options: Options of `tf.saved_model.load`.
+        trust: Whether it may hold ops that write files or run Python.
 
     Raises:
-        ValueError: If the handle is neither, if no graph has these tags, or if a callable comes with tags or options.
+        ValueError: If the handle is neither, if it may not be loaded without trust, if no graph has these tags, or if
+            a callable comes with tags or options.
 
     Example:
         >>> load(tf.math.square).loaded(3.0).numpy().item()
         9.0
     """
     if not callable(handle):
-        return load_folder(resolve(handle), tags=tags, options=options)
+        return load_folder(admitted(resolve(handle), trust=trust), tags=tags, options=options)
     for name, value in {"tags": tags, "load_options": options}.items():
         if value is not None:
             raise ValueError(
@@ -89,6 +93,17 @@ def load(
                 f"SavedModel. Leave out {name}, or pass a path or an address."
             )
     return Module(loaded=handle)
+
+
+def admitted(folder: str, *, trust: bool) -> str:
+    """The folder of a SavedModel that may be loaded.
+
+    Raises:
+        ValueError: If it is not trusted and holds ops that write files or run Python.
+    """
+    if not trust:
+        check_safe(folder)
+    return folder
 
 
 def load_folder(

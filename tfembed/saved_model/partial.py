@@ -56,7 +56,7 @@ def blocks_of(module: Module, call: Invocation) -> tuple[Block, ...]:
 
 
 def partly_trained(
-    module: Module, call: Invocation, blocks: Sequence[Block], trained: Set[int]
+    module: Module, call: Invocation, blocks: Sequence[Block], trained: Set[int], inputs: Any = None
 ) -> Callable[[Any], Any]:
     """Make the call in which blocks with a trained variable are in training mode and the others in inference mode.
 
@@ -65,6 +65,7 @@ def partly_trained(
         call: How the layer calls it.
         blocks: The module's blocks from input to output.
         trained: The `id` of each variable that trains.
+        inputs: Tensors for which the traced function is chosen, where there are several.
 
     Returns:
         A function from the module's inputs to its outputs.
@@ -76,7 +77,7 @@ def partly_trained(
         raise CutError("Its variables are mirrored over several devices, and a part would read those of one.")
     keys = None if call.request.output_key is None else [call.request.output_key]
     with tf.init_scope(), tf.name_scope(""):  # the graph is read and tried out, also where the layer is being traced
-        graph = ModuleGraph(call.function, blocks, call.request.arguments, outputs=keys)
+        graph = ModuleGraph(call.function, blocks, call.request.arguments, outputs=keys, inputs=inputs)
         flags = [any(id(variable) in trained for variable in block.variables) for block in blocks]
         segments, start = [], 0
         for trains, run in groupby(flags):

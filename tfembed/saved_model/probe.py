@@ -64,7 +64,7 @@ class Shapes:
 
 
 def sample_inputs(specs: Sequence[tf.TensorSpec], probe: int) -> list[tf.Tensor]:
-    """Small inputs for the given specs, the same on every call: ids of 0 and 1, numbers in [0, 1), the text "a"."""
+    """Small inputs for the given specs, the same on every call: ids of 0 and 1, numbers in [0, 1), texts "a a ..."."""
     return [_sample(spec, probe, np.random.default_rng(7 + position)) for position, spec in enumerate(specs)]
 
 
@@ -76,7 +76,7 @@ def _sample(spec: tf.TensorSpec, probe: int, generator: np.random.Generator) -> 
     unknown[:1] = [BATCHES[probe]] * min(1, spec.shape.rank)
     shape = [unknown[axis] if size is None else size for axis, size in enumerate(spec.shape)]
     if spec.dtype == tf.string:
-        return tf.fill(shape, "a")
+        return tf.fill(shape, " ".join(["a"] * _LENGTHS[probe]))  # so that a tokenizer gives as many tokens
     if spec.dtype.is_floating:
         return tf.constant(generator.random(shape), spec.dtype)
     return tf.cast(tf.constant((np.arange(math.prod(shape)) % 3 != 1).reshape(shape)), spec.dtype)

@@ -16,7 +16,7 @@ from tfembed.saved_model.functions import find_function
 from tfembed.saved_model.graph import CutError
 from tfembed.saved_model.handles import local_folder, resolve
 from tfembed.saved_model.invocation import Invocation, Request, input_dtypes, invocation
-from tfembed.saved_model.module import Module, content_fingerprint, fingerprint, load, load_folder
+from tfembed.saved_model.module import Module, admitted, content_fingerprint, fingerprint, load, load_folder
 from tfembed.saved_model.output_shapes import parse_output_shape
 from tfembed.saved_model.partial import Selector, blocks_of, partly_trained, select_ids
 from tfembed.saved_model.shared_variables import ModuleVariables, create, explain_difference, hold
@@ -32,6 +32,7 @@ class ModuleSource:
         handle: What the user wrote, or the callable.
         tags: Which graph of a SavedModel with several.
         request: What is asked of the module.
+        trust: Whether it may hold ops that write files or run Python.
         variables: Its variables; they stay the same objects when a missing module arrives.
         seen: The calls made so far, as specifications.
         stored: The description of a module that is not here; None once it is.
@@ -45,18 +46,19 @@ class ModuleSource:
         request: Request,
         tags: Sequence[str] | None = None,
         options: tf.saved_model.LoadOptions | None = None,
+        trust: bool = False,
     ) -> None:
         self.stored = handle if isinstance(handle, StoredModule) else None
         handle = self.stored.handle if self.stored else handle
         self.handle = os.fspath(handle) if isinstance(handle, os.PathLike) else handle
         self.tags = None if tags is None else list(tags)
-        self.request = request
+        self.request, self.trust = request, trust
         self.seen = SeenCalls(self.stored.calls if self.stored else ())
         self._options = options
         self.cut_error: str | None = None
         self._module: Module | None = None
         self._blocks: tuple[Block, ...] | None = None
-        self._calls: dict[frozenset[int], Callable[[Any], Any]] = {}
+        self._calls: dict[tuple[frozenset[int], bool], Callable[[Any], Any]] = {}
         self._invocation: Invocation | None = None
         module = self._find()
         self.variables: ModuleVariables = hold(module) if module else create(self.stored.variables)  # type: ignore[union-attr]
@@ -106,7 +108,7 @@ class ModuleSource:
                 return keras.tree.map_structure(lambda each: tf.compat.v1.placeholder(each.dtype, each.shape), outputs)
         when_training = None
         if trained is not None and training is not False and self.invocation.takes_training:
-            when_training = self._partly(trained)
+            when_training = self._partly(trained, inputs)
         outputs = self.invocation(inputs, training, when_training)
         if not tf.executing_eagerly():
             self.seen.note(any_batch(inputs), any_batch(outputs))
@@ -148,10 +150,16 @@ class ModuleSource:
         call = self.invocation
         return find_function(call.function, call.request.arguments, training=False).inputs  # type: ignore[union-attr]
 
-    def graph(self, output: str | None) -> ModuleGraph:
+    def graph(self, output: str | None, inputs: Any = None) -> ModuleGraph:
         """The module's graph, to be used in parts."""
         call, outputs = self.invocation, None if output is None else [output]
-        return ModuleGraph(call.function, self.blocks, call.request.arguments, outputs=outputs)
+        like = self._told_apart(inputs)
+        return ModuleGraph(call.function, self.blocks, call.request.arguments, outputs=outputs, inputs=like)
+
+    def _told_apart(self, inputs: Any) -> Any:
+        """Inputs of another structure than those of the first function, which say that another one is meant."""
+        other = isinstance(inputs, dict) and not isinstance(self.input_specs(), dict)
+        return inputs if other else None
 
     def select(self, selector: Selector) -> frozenset[int]:
         """The `id` of each variable that a selector names; for a module that is not here, of those that trained.
@@ -192,18 +200,19 @@ class ModuleSource:
 
     def read(self, folder: str) -> None:
         """Take the module from a folder of a model file, unless it is the one that is here."""
-        module = read_module(folder, self.variables, self._options, known=None if self.stored else self._digest)
+        known = None if self.stored else self._digest
+        module = read_module(folder, self.variables, self._options, known=known, trust=self.trust)
         if module is not None:
             self._open(module)
 
     def _find(self) -> Module | None:
         """Load the module; of a stored one only what is on this machine and has its variables."""
         if self.stored is None:
-            return load(self.handle, tags=self.tags, options=self._options)
+            return load(self.handle, tags=self.tags, options=self._options, trust=self.trust)
         folder = local_folder(self.handle)
         if folder is None:
             return None
-        module = load_folder(folder, tags=self.tags, options=self._options)
+        module = load_folder(admitted(folder, trust=self.trust), tags=self.tags, options=self._options)
         return None if explain_difference(hold(module).specify(), self.stored.variables) else module
 
     def _open(self, module: Module) -> None:
@@ -216,18 +225,20 @@ class ModuleSource:
         self._content = content_fingerprint(module.folder) if module.folder else ""
         self.stored = None
 
-    def _partly(self, trained: frozenset[int]) -> Callable[[Any], Any] | None:
+    def _partly(self, trained: frozenset[int], inputs: Any) -> Callable[[Any], Any] | None:
         """The call for training with these variables; None for the module's own, where no block is all frozen."""
         may_train = self.variables.trainable_ids
         ids = [{id(variable) for variable in block.variables} & may_train for block in self.blocks]
         if all(not each or each & trained for each in ids):
             return None
-        if trained not in self._calls:
+        like = self._told_apart(inputs)
+        key = trained, like is None
+        if key not in self._calls:
             try:
-                self._calls[trained] = partly_trained(self.module, self.invocation, self.blocks, trained)
+                self._calls[key] = partly_trained(self.module, self.invocation, self.blocks, trained, like)
                 self.cut_error = None
             except CutError as error:
-                self._calls[trained] = partial(self.invocation.function, training=False, **self.request.arguments)
+                self._calls[key] = partial(self.invocation.function, training=False, **self.request.arguments)
                 self.cut_error = str(error)
                 warnings.warn(
                     f"The module cannot be cut between its frozen and its unfrozen blocks: {error} It runs in "
@@ -235,11 +246,11 @@ class ModuleSource:
                     "unfrozen. Unfreeze everything to train it in training mode.",
                     stacklevel=2,
                 )
-        return self._calls[trained]
+        return self._calls[key]
 
     def _fetch(self) -> None:
         try:
-            folder = resolve(self.handle)
+            folder = admitted(resolve(self.handle), trust=self.trust)
             self._open(load_onto(self.variables, folder, tags=self.tags, options=self._options))
         except (ValueError, ConnectionError) as error:
             raise ValueError(

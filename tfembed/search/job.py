@@ -23,7 +23,7 @@ from tfembed.search.runner import Runner, name_of, run_proposed
 from tfembed.search.space import SearchSpace
 from tfembed.search.trial import Trial
 from tfembed.search.tuner import FOLDER, StudyTuner, make_oracle
-from tfembed.search.workers import run_workers, too_many
+from tfembed.search.workers import Team, run_team, too_many
 from tfembed.search.workshop import Workshop
 
 
@@ -90,15 +90,17 @@ def _not_the_chiefs(job: Job, number: int, values: dict[str, Any], hp: Any) -> T
     raise NotImplementedError("The chief runs no trials.")
 
 
-def share_trials(job: Job, catch_up: Callable[[], None]) -> None:
+def share_trials(job: Job, team: Team, catch_up: Callable[[], None]) -> None:
     """Run the oracle's trials in several processes at a time.
 
     Args:
         job: What each of them does.
+        team: Who of them this machine starts.
         catch_up: Called now and then, to show what they have done.
     """
-    shutil.rmtree(job.folder / FOLDER, ignore_errors=True)
-    run_workers(job, job.workers, len(tf.config.list_physical_devices("GPU")), catch_up)
+    if team.leads:
+        shutil.rmtree(job.folder / FOLDER, ignore_errors=True)
+    run_team(job, team, len(tf.config.list_physical_devices("GPU")), catch_up)
     catch_up()
 
 

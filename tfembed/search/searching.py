@@ -28,6 +28,7 @@ from tfembed.search.space import SearchSpace, default_space
 from tfembed.search.study import Study, load_study
 from tfembed.search.tuner import describe, sketch
 from tfembed.search.winner import choose, crown
+from tfembed.search.workers import Team, team_of, without_role
 
 
 def search(  # noqa: PLR0913 - all but three have defaults
@@ -74,7 +75,9 @@ def search(  # noqa: PLR0913 - all but three have defaults
         balanced: Whether every class counts the same, however many examples it has.
         early_stopping: Whether a trial that cannot win is stopped.
         cache: Features that are known already.
-        workers: Processes that share the trials; each loads the encoders itself, so that none may be an object.
+        workers: Processes that share the trials; each loads the encoders itself, so that none may be an object. On
+            several machines, how many there are in all: where keras-tuner's environment variables name this process
+            chief or worker, it is that, and a worker gives back the study as it is when the trials are over.
 
     Raises:
         ValueError: If something of that is wrong, the folder holds another study, or no trial ran to its end.
@@ -107,10 +110,11 @@ def search(  # noqa: PLR0913 - all but three have defaults
         balanced=balanced,
         early_stopping=early_stopping,
     )
-    loaders = _loaders(encoder, workers)
-    encoders = Encoders(loaders)
+    team = team_of(workers)
+    encoders = Encoders(_loaders(encoder, team is not None))
     try:
-        return _search(encoders, data, plan, space, Path(directory), cache or FeatureCache(), workers)
+        with without_role():
+            return _search(encoders, data, plan, space, Path(directory), cache or FeatureCache(), (team, workers))
     finally:
         encoders.restore()
 
@@ -122,7 +126,7 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
     space: SearchSpace | Callable[..., SearchSpace],
     folder: Path,
     cache: FeatureCache,
-    workers: int,
+    shared: tuple[Team | None, int],
 ) -> Study:
     from tfembed.report import write_report  # it reads studies, and imports from this package
 
@@ -133,13 +137,17 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
     description["about"] = about(loaded, data, default_space=space is default_space)
     shop = open_workshop(encoders, data, plan, folder, cache)
     begin(folder, description)
+    team, workers = shared
+    job = Job(encoders=encoders.load, data=data, plan=plan, space=chosen, folder=folder, workers=workers)
+    if team is not None and not team.leads:
+        share_trials(job, team, lambda: None)
+        return load_study(folder)
     with _alone(folder), _without_repetition(), SearchDisplay(plan) as display:
         sweep(folder)
         display.say(describe(sketched))
         runner = Runner(shop, plan, Records(folder / "trials"), display)
-        job = Job(encoders=encoders.load, data=data, plan=plan, space=chosen, folder=folder, workers=workers)
         alone = partial(run_trials, runner, chosen, folder)
-        run_all(runner, chosen, alone if workers == 1 else partial(share_trials, job, runner.catch_up))
+        run_all(runner, chosen, alone if team is None else partial(share_trials, job, team, runner.catch_up))
         winner = choose(runner.done, plan)
         display.say(f"winner: {winner.name}; trained again on all but the test part")
         crown(shop, winner, data, folder)
@@ -148,18 +156,16 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
     return study
 
 
-def _loaders(given: Any, workers: int) -> dict[str, Callable[[], Encoder]]:
+def _loaders(given: Any, is_shared: bool) -> dict[str, Callable[[], Encoder]]:
     """How to get each encoder, by name."""
-    if workers < 1:
-        raise ValueError(f"workers={workers}: expected 1 or more.")
     several = given if isinstance(given, list | tuple) else [given]
     pairs = list(given.items()) if isinstance(given, Mapping) else [(_name(each), each) for each in several]
     loaders: dict[str, Callable[[], Encoder]] = {}
     for name, each in pairs:
         if name in loaders:
             raise ValueError(f"Encoder {name!r} is given twice: pass each once.")
-        if isinstance(each, Encoder) and workers > 1:
-            raise ValueError(f"workers={workers}: each loads encoder {name!r} itself. Pass its handle in its place.")
+        if isinstance(each, Encoder) and is_shared:
+            raise ValueError(f"Workers load their encoders themselves: pass a handle in the place of {name!r}.")
         if isinstance(each, Encoder):
             loaders[name] = partial(_itself, each)
         else:

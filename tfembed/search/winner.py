@@ -99,7 +99,12 @@ def crown(shop: Workshop, trial: Trial, data: Dataset, folder: Path) -> dict[str
                 outputs = predict(model, data.test.examples, cache=shop.cache).probabilities
                 write_whole(folder / TEST, save({"labels": data.test.labels, "outputs": outputs}))
             _keep_embeddings(shop, model, data, folder)
-            record = {"data": data.source, "encoder": candidate.encoder, "class_names": list(data.class_names)}
+            record: dict[str, Any] = {
+                "data": data.source,
+                "encoder": candidate.encoder,
+                "class_names": list(data.class_names),
+            }
+            record["recipe"] = data.recipe and asdict(data.recipe)
             save_run(best, model, result, record)
         phases = [asdict(phase) for phase in result.phases]
         runs.append({"seed": seed, "metrics": result.metrics, "seconds": result.seconds, "phases": phases})

@@ -1,12 +1,14 @@
-"""Workers: trials in processes of their own, with keras-tuner's chief and workers, on this machine.
+"""Workers: trials in processes of their own, with keras-tuner's chief and workers, on this machine or on several.
 
 The chief is a process with the oracle, and each worker one that asks it for trials; they find each other by
-keras-tuner's environment variables. On many machines the same variables are set by hand.
+keras-tuner's environment variables. On this machine they are set here; on several they are set by hand, and each
+machine starts the process that they name.
 """
 
 import multiprocessing
 import multiprocessing.connection
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -16,21 +18,69 @@ from typing import Any
 
 import cloudpickle
 
+CHIEF, _NAME, _ADDRESS = "chief", "KERASTUNER_TUNER_ID", ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 _TICK = 1.0  # seconds
 _MOST_DEATHS = 3  # of a worker's processes in one trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """The processes that share trials, as far as this machine starts them.
+
+    Attributes:
+        roles: `"chief"`, and names of workers that end with a number.
+        address: Environment variables that say where the chief is.
+    """
+
+    roles: tuple[str, ...]
+    address: Mapping[str, str]
+
+    @property
+    def leads(self) -> bool:
+        """Whether the chief is here, so that this machine does what comes before and after the trials."""
+        return CHIEF in self.roles
+
+
+def team_of(workers: int) -> Team | None:
+    """The team that keras-tuner's environment variables say this machine is in, or one of so many workers on it.
+
+    Args:
+        workers: How many workers there are in all.
+
+    Returns:
+        The team; None where a single process does everything.
+
+    Raises:
+        ValueError: If some of the environment variables are missing, or a worker's name has no number.
+    """
+    given = {name: os.environ.get(name, "") for name in (_NAME, *_ADDRESS)}
+    role = given.pop(_NAME)
+    if any(given.values()) or role:
+        if not all(given.values()) or not (role == CHIEF or re.fullmatch(r"worker-\d+", role)):
+            raise ValueError(
+                f"{_NAME}={role!r}, {', '.join(f'{name}={value!r}' for name, value in given.items())}: expected chief, "
+                "or worker-0, worker-1, ..., and the address of the chief; or none of the three."
+            )
+        return Team(roles=(role,), address=given)
+    if workers < 1:
+        raise ValueError(f"workers={workers}: expected 1 or more.")
+    if workers == 1:
+        return None
+    address = dict(zip(_ADDRESS, ("127.0.0.1", str(_free_port())), strict=True))
+    return Team(roles=(CHIEF, *(f"worker-{number}" for number in range(workers))), address=address)
 
 
 @dataclass(slots=True)
 class _Worker:
     """A worker, whose process may be another one after it died: the chief gives it the same trial again."""
 
-    number: int
+    role: str
     process: Any = None
     deaths: int = 0
 
 
-def run_workers(job: Any, count: int, devices: int, on_tick: Callable[[], None]) -> None:
-    """Run a chief and some workers until the chief has no more trials.
+def run_team(job: Any, team: Team, devices: int, on_tick: Callable[[], None]) -> None:
+    """Run a team's processes until the chief has no more trials.
 
     A worker's process that dies, killed or out of memory, is replaced by another one, which is given the same trial and
     goes on from its last phase. A trial in which three processes died is marked failed.
@@ -38,7 +88,7 @@ def run_workers(job: Any, count: int, devices: int, on_tick: Callable[[], None])
     Args:
         job: A function that is called in each process with how many processes died before it; it must do what its
             environment variables say.
-        count: How many workers.
+        team: Who does it.
         devices: GPUs of this machine; each worker sees one of them.
         on_tick: Called each second.
 
@@ -46,30 +96,28 @@ def run_workers(job: Any, count: int, devices: int, on_tick: Callable[[], None])
         RuntimeError: If the chief dies, or all workers do.
     """
     packed = cloudpickle.dumps(job)
-    chief_at = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(_free_port())}
-    chief = _start(packed, 0, chief_at | {"KERASTUNER_TUNER_ID": "chief", "CUDA_VISIBLE_DEVICES": ""})
-    workers = [_Worker(number) for number in range(count)]
+    everyone = [_Worker(role) for role in team.roles]
+    workers = [each for each in everyone if each.role != CHIEF]
 
-    def start(worker: _Worker) -> None:
-        seen = {"CUDA_VISIBLE_DEVICES": str(worker.number % devices)} if devices else {}
-        name = {"KERASTUNER_TUNER_ID": f"worker-{worker.number}"}
-        worker.process = _start(packed, worker.deaths, chief_at | name | seen)
+    def start(one: _Worker) -> None:
+        place = int(one.role.rpartition("-")[2]) % devices if devices and one.role != CHIEF else ""
+        seen = {"CUDA_VISIBLE_DEVICES": str(place)} if devices or one.role == CHIEF else {}
+        one.process = _start(packed, one.deaths, {**team.address, _NAME: one.role, **seen})
 
     try:
-        for worker in workers:
-            start(worker)
-        while running := [worker for worker in workers if worker.process is not None]:
-            sentinels = [worker.process.sentinel for worker in running]
-            multiprocessing.connection.wait(sentinels if chief.exitcode == 0 else [chief.sentinel, *sentinels], _TICK)
+        for each in everyone:
+            start(each)
+        while running := [each for each in everyone if each.process is not None]:
+            multiprocessing.connection.wait([each.process.sentinel for each in running], _TICK)
             on_tick()
-            for worker in running:
-                _replace_if_dead(worker, start)
-            if chief.exitcode not in (None, 0):
-                raise RuntimeError(f"The chief of the workers ended with exit code {chief.exitcode}.")
-        if all(worker.deaths > _MOST_DEATHS for worker in workers):
-            raise RuntimeError(f"All {count} workers died again and again: see what they said, or try workers=1.")
+            for each in running:
+                _replace_if_dead(each, start)
+        if workers and all(worker.deaths > _MOST_DEATHS for worker in workers):
+            raise RuntimeError(
+                f"All {len(workers)} workers died again and again: see what they said, or try workers=1."
+            )
     finally:
-        for process in [chief, *(worker.process for worker in workers)]:
+        for process in (each.process for each in everyone):
             if process is not None and process.is_alive():
                 process.kill()
                 process.join()
@@ -80,6 +128,8 @@ def _replace_if_dead(worker: _Worker, start: Callable[[_Worker], None]) -> None:
     if code is None:
         return
     worker.process = None
+    if code != 0 and worker.role == CHIEF:
+        raise RuntimeError(f"The chief of the workers ended with exit code {code}.")
     if code != 0:
         worker.deaths += 1
         if worker.deaths <= _MOST_DEATHS:
@@ -103,6 +153,16 @@ def _run(packed: bytes, deaths: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)  # keras-tuner prints
     cloudpickle.loads(packed)(deaths)
+
+
+@contextmanager
+def without_role() -> Iterator[None]:
+    """Hide keras-tuner's environment variables, which would make every oracle of this process a server or a client."""
+    hidden = {name: os.environ.pop(name) for name in (_NAME, *_ADDRESS) if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 @contextmanager

@@ -1,0 +1,47 @@
+"""Classifying by neighbours."""
+
+import numpy as np
+import pytest
+from tiny_encoders import pixels, tiny_image_encoder, tiny_text_encoder
+
+import tfembed as te
+
+TEXTS = ["aaaa", "aaab", "aabb", "zzzz", "zzzy", "zzyy"]
+
+
+@pytest.fixture
+def data() -> te.Dataset:
+    """Texts of two kinds, all for training."""
+    return te.Dataset.from_arrays(TEXTS, ["a"] * 3 + ["z"] * 3, validation=0, test=0)
+
+
+def test_neighbours_vote_and_explain(data: te.Dataset) -> None:
+    """The nearest examples come first with their cosines, and their votes make the label and its score."""
+    encoder = tiny_text_encoder()
+    head = te.knn_head(encoder, data, neighbours=3)
+    found, other = head.predict(["aaaa", "zzzy"])
+    assert (found.label, other.label) == ("a", "z")
+    assert found.votes[0].example == "aaaa"
+    assert found.votes[0].similarity == pytest.approx(1, abs=1e-6)
+    weights = [vote.weight for vote in found.votes]
+    assert weights == sorted(weights, reverse=True)
+    assert sum(weights) == pytest.approx(1)
+    assert found.score == pytest.approx(sum(vote.weight for vote in found.votes if vote.label == found.label))
+    vectors = np.asarray(encoder(["aaaa", found.votes[1].example]))
+    cosine = vectors[0] @ vectors[1] / np.linalg.norm(vectors, axis=1).prod()
+    assert found.votes[1].similarity == pytest.approx(cosine, abs=1e-5)
+
+
+def test_no_more_neighbours_than_examples(data: te.Dataset) -> None:
+    """Where fewer examples are there than may be asked, all are."""
+    assert len(te.knn_head(tiny_text_encoder(), data, neighbours=99).predict(["aaaa"])[0].votes) == 6
+
+
+def test_other_data_are_refused(data: te.Dataset) -> None:
+    """The data must be of the encoder's kind, and for classes; so must the examples."""
+    with pytest.raises(ValueError, match="The data are texts for classification: expected images"):
+        te.knn_head(tiny_image_encoder(), data)
+    with pytest.raises(ValueError, match="The examples are images: expected texts"):
+        te.knn_head(tiny_text_encoder(), data).predict(pixels(1))
+    with pytest.raises(ValueError, match="neighbours=0"):
+        te.knn_head(tiny_text_encoder(), data, neighbours=0)

@@ -1,0 +1,193 @@
+"""`tfembed embed`, `index`, `query`, `evaluate-embeddings`: embeddings into files, found again, and measured."""
+
+import json
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfembed.startup import import_tensorflow
+
+_SAMPLES = ("intents", "reviews")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+_PATH = click.Path(path_type=Path)
+_PREPROCESSING = click.option("--preprocessing", help="Handle of the preprocessing that goes with the encoder.")
+_POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls"]), help="How to pool token vectors.")
+_COMPUTE = click.option(
+    "--compute", type=click.Choice(["float32", "bfloat16", "auto"]), default="float32", show_default=True
+)
+
+
+@click.command()
+@click.argument("source", metavar="INPUT")
+@click.argument("output", type=_PATH)
+@click.option("--encoder", "handle", help="Handle of an encoder; folder of a run, study or export.  [default: minilm]")
+@_PREPROCESSING
+@_POOLING
+@_COMPUTE
+@click.option("--column", help="Of texts, or of paths of images.  [default: text or path]")
+@click.option("--id", "id_column", help="Column with a name for each row.  [default: the row's number]")
+@click.option("--keep", multiple=True, help="Column to write beside the vectors; several if you like.")
+@click.option("--failures", type=_PATH, help="File for rows that cannot be embedded.  [default: stop at the first]")
+@click.option("--part", "rows_per_part", type=click.IntRange(1), default=4096, show_default=True, help="Rows in one.")
+@click.option("--runner", type=click.Choice(["local", "beam"]), default="local", show_default=True)
+@click.option("--beam-options", default="", help='Of the pipeline, such as "--runner=FlinkRunner".')
+@_JSON
+def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bool, **options: Any) -> None:
+    """Embed INPUT, a table or a folder of images, into OUTPUT, a .parquet or .npy file. Interrupted, it goes on.
+
+    INPUT is CSV, TSV, JSONL or Parquet of any size, a folder of images, or the name of a sample: intents, reviews.
+    """
+    if beam_options and runner != "beam":
+        raise click.UsageError("--beam-options are of --runner beam.")
+    import_tensorflow()
+    from tfembed.embeddings import EmbedOptions, embed_file
+    from tfembed.embeddings.embedder import EncoderSource
+    from tfembed.progress import waiting
+
+    chosen = EmbedOptions(
+        column=options["column"],
+        id=options["id_column"],
+        keep=options["keep"],
+        failures=options["failures"],
+        rows_per_part=options["rows_per_part"],
+    )
+    path = sample_or_path(source)
+    encoder = EncoderSource(
+        handle=options["handle"] or ("glyphs" if path.is_dir() else "minilm"),
+        preprocessing=options["preprocessing"],
+        pooling=options["pooling"],
+        compute=options["compute"],
+    )
+    if runner == "beam":
+        from tfembed.bulk import embed_with_beam
+
+        with waiting("Embedding"):
+            done = embed_with_beam(encoder, path, output, chosen, shlex.split(beam_options))
+    else:
+        done = embed_file(encoder, path, output, chosen)
+    if as_json:
+        click.echo(json.dumps(asdict(done) | {"output": str(done.output)}))
+        return
+    click.echo(f"{done.output}: {done.num_rows:,} embeddings of {done.dim} numbers, encoder {done.fingerprint[:12]}")
+    if done.num_failed:
+        click.echo(f"{chosen.failures}: {done.num_failed:,} rows that could not be embedded, and why")
+
+
+def sample_or_path(source: str) -> Path:
+    """The file of a sample, or a path.
+
+    Example:
+        >>> sample_or_path("intents").name
+        'intents.csv'
+    """
+    if source in _SAMPLES and not Path(source).exists():
+        from tfembed.resources import resource_path
+
+        return Path(resource_path(source))
+    return Path(source)
+
+
+@click.command()
+@click.argument("base")
+@click.argument("source", metavar="OUTPUT_OR_DATA")
+@click.option("--uri", help="Of a Milvus cluster, where BASE is a collection.  [default: BASE is a local file]")
+@click.option("--type", "index_type", default="flat", show_default=True, help="flat (exact), hnsw or ivf_flat.")
+@click.option("--encoder", "handle", help="For data: as in `tfembed embed`.  [default: minilm]")
+@click.option("--column", help="For data: of texts, or of paths of images.  [default: text or path]")
+@click.option("--id", "id_column", help="For data: column with a name for each row.  [default: the row's number]")
+@click.option("--keep", multiple=True, help="For data: column to show and to filter by; several if you like.")
+@_JSON
+def index(base: str, source: str, uri: str | None, index_type: str, as_json: bool, **options: Any) -> None:
+    """Write embeddings into BASE, a file of Milvus Lite (.db); rows of the same id are written over.
+
+    OUTPUT_OR_DATA is what `tfembed embed` wrote; or data as it takes them, which are embedded first.
+    """
+    import_tensorflow()
+    from tfembed.embeddings import EmbedOptions
+    from tfembed.embeddings.stored import is_embeddings
+    from tfembed.index.opening import index_data, open_index
+
+    path = sample_or_path(source)
+    with open_index(base, uri=uri) as found:
+        if is_embeddings(path):
+            if any(options.values()):
+                raise click.UsageError(f"{source} holds embeddings: --encoder, --column, --id and --keep are for data.")
+            num_rows = found.upsert(path, index_type)
+        else:
+            chosen = EmbedOptions(column=options["column"], id=options["id_column"], keep=options["keep"])
+            handle = options["handle"] or ("glyphs" if path.is_dir() else "minilm")
+            num_rows = index_data(found, handle, path, chosen, index_type)
+        total = len(found)
+    if as_json:
+        click.echo(json.dumps({"base": base, "written": num_rows, "rows": total}))
+        return
+    click.echo(f"{base}: {num_rows:,} rows written, {total:,} in all    try: tfembed query {base} ...")
+
+
+@click.command()
+@click.argument("base")
+@click.argument("queries", nargs=-1, required=True)
+@click.option("--uri", help="Of a Milvus cluster, where BASE is a collection.  [default: BASE is a local file]")
+@click.option("--encoder", "handle", help="The one that wrote it.  [default: loaded from where it was]")
+@click.option("--limit", type=click.IntRange(1, 16384), default=5, show_default=True, help="Rows for each query.")
+@click.option("--where", default="", help="""Which rows count, such as 'price < 10 and colour == "red"'.""")
+@_JSON
+def query(base: str, queries: tuple[str, ...], uri: str | None, as_json: bool, **options: Any) -> None:
+    """Find what is nearest to texts, or to images in files, among what `tfembed index` wrote into BASE."""
+    import_tensorflow()
+    from tfembed.index.opening import open_index
+
+    with open_index(base, uri=uri) as found:
+        examples = [Path(each) if found.holds_images and Path(each).is_file() else each for each in queries]
+        rows = found.query(examples, encoder=options["handle"], limit=options["limit"], where=options["where"])
+    if as_json:
+        answers = [
+            {"query": q, "found": [asdict(each) for each in near]} for q, near in zip(queries, rows, strict=True)
+        ]
+        click.echo(json.dumps(answers, default=str))
+        return
+    for text, near in zip(queries, rows, strict=True):
+        if len(queries) > 1:
+            click.echo(text)
+        for each in near:
+            shown = "  ".join(str(value) for value in each.columns.values())
+            click.echo(f"{each.similarity:8.4f}  {each.id!s:12} {shown}")
+        if not near:
+            click.echo("nothing was found: no row meets --where")
+
+
+@click.command("evaluate-embeddings")
+@click.argument("embeddings", type=_PATH)
+@click.option("--label", help="Column that says what belongs together, kept beside the vectors.")
+@click.option("--pairs", type=_PATH, help="Table of scored pairs, for the encoder that wrote the embeddings.")
+@click.option("--pair-columns", default="sentence1,sentence2,score", show_default=True, help="Of --pairs.")
+@click.option("--projection", type=click.Choice(["pca", "tsne"]), default="pca", show_default=True)
+@click.option("--report", "page", type=_PATH, help="HTML page to write, with the picture.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn.")
+@_JSON
+def evaluate_embeddings(embeddings: Path, page: Path | None, as_json: bool, **options: Any) -> None:
+    """Measure EMBEDDINGS, a Parquet file of `tfembed embed`: neighbours, retrieval, clusters, scored pairs."""
+    if options["label"] is None and options["pairs"] is None:
+        raise click.UsageError("Say what to measure by: --label COLUMN, --pairs TABLE, or both.")
+    import_tensorflow()
+    from tfembed.embeddings.measuring import Measuring, measure_file
+
+    columns = tuple(options["pair_columns"].split(","))
+    wanted = Measuring(
+        label=options["label"],
+        pairs=options["pairs"],
+        pair_columns=columns,
+        projection=options["projection"],
+        seed=options["seed"],
+    )
+    found = measure_file(embeddings, wanted, page)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for name, value in found.items():
+        click.echo(f"{name:24} {value:,}" if isinstance(value, int) else f"{name:24} {value:.4f}")
+    if page is not None:
+        click.echo(f"{page}: the same, with a picture")

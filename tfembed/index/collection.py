@@ -1,0 +1,234 @@
+"""Collection: embeddings in Milvus that are found by what is near."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tfembed.embeddings.embedder import Embedder, EncoderSource, open_embedder
+from tfembed.embeddings.embedding import embed
+from tfembed.embeddings.stored import about_of
+from tfembed.index.client import load_pymilvus
+from tfembed.index.columns import check_same, field_of, rows_of
+from tfembed.progress import progress
+
+# By name: exact; a graph of neighbours; the nearest of some regions. With what they are searched by default.
+INDEX_TYPES: dict[str, dict[str, Any]] = {
+    "flat": {},
+    "hnsw": {"M": 16, "efConstruction": 200},
+    "ivf_flat": {"nlist": 128},
+}
+_ABOUT, _ROWS_AT_A_TIME = "tfembed", 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """What was found near a query.
+
+    Attributes:
+        id: Of the row.
+        similarity: The cosine of the two vectors, from -1 to 1.
+        columns: What was kept of the row.
+    """
+
+    id: Any
+    similarity: float
+    columns: Mapping[str, Any]
+
+
+class Index:
+    """A collection of embeddings that says which encoder wrote it, and takes no queries from another.
+
+    `open_index` makes one. It is a context manager, and closes itself.
+
+    Args:
+        client: Of Milvus.
+        name: Of the collection.
+        local: Its file; None on a cluster.
+    """
+
+    def __init__(self, client: Any, name: str, local: Path | None) -> None:
+        self._client, self.name, self._local = client, name, local
+        self._embedder: Embedder | None = None
+        self._is_loaded = False
+
+    def __enter__(self) -> "Index":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection, and of the file, which one process has at a time."""
+        self._client.close()
+        if self._local is not None:
+            from milvus_lite.server_manager import server_manager_instance
+
+            server_manager_instance.release_server(str(self._local))
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Which encoder wrote it, with which columns; empty before anything was written."""
+        if not self._client.has_collection(self.name):
+            return {}
+        found = self._client.describe_collection(self.name)
+        if _ABOUT not in found.get("properties", {}):
+            raise ValueError(f"Collection {self.name!r} was not written by tfembed: pass another name.")
+        return json.loads(found["properties"][_ABOUT])
+
+    @property
+    def holds_images(self) -> bool:
+        """Whether it was written of images."""
+        return self.about.get("kind") == "image"
+
+    def __len__(self) -> int:
+        if not self.about:
+            return 0
+        self._load()
+        return int(self._client.query(self.name, output_fields=["count(*)"])[0]["count(*)"])
+
+    def upsert(self, embeddings: str | os.PathLike[str], index_type: str = "flat") -> int:
+        """Write embeddings into the collection, over rows that have the same id; make it where there is none.
+
+        Args:
+            embeddings: A Parquet file that `embed_file` wrote; its kept columns come along, to show and to filter by.
+            index_type: Of a new collection: `"flat"` is exact; `"hnsw"` and `"ivf_flat"` are faster where there are
+                many rows, and may miss some.
+
+        Returns:
+            How many rows were written.
+
+        Raises:
+            ValueError: If the file is none of embeddings, or was written by another encoder or with other columns.
+        """
+        path = Path(embeddings)
+        about = about_of(path)
+        with pq.ParquetFile(path) as file:
+            schema, num_rows = file.schema_arrow, file.metadata.num_rows
+            about |= {"columns": {name: str(schema.field(name).type) for name in schema.names if name != "vector"}}
+            known = self.about
+            if known:
+                check_same(self.name, known, about)
+            else:
+                known = self._create(schema, about, index_type)
+            with progress("Indexing", num_rows) as advance:
+                for batch in file.iter_batches(_ROWS_AT_A_TIME):
+                    self._client.upsert(self.name, list(rows_of(batch)))
+                    advance(batch.num_rows)
+        if not known["whole"]:
+            self._client.alter_collection_properties(self.name, {_ABOUT: json.dumps(known | {"whole": True})})
+        return num_rows
+
+    def search(self, vectors: np.ndarray, limit: int = 10, where: str = "") -> list[list[Hit]]:
+        """The nearest rows to each of some vectors, the nearest first.
+
+        Args:
+            vectors: `float32 (n, dim)`.
+            limit: How many, at most.
+            where: Which rows count, as an expression of Milvus, such as `price < 10 and colour == "red"`.
+
+        Raises:
+            ValueError: If there is nothing to search in, or the expression is none.
+        """
+        about = self._whole()
+        columns = [name for name in about["columns"] if name != "id"]
+        params = {"metric_type": "COSINE", "params": _search_params(about["index_type"], limit)}
+        try:
+            found = self._client.search(
+                self.name,
+                data=np.asarray(vectors, np.float32).tolist(),
+                limit=limit,
+                filter=where,
+                output_fields=columns,
+                search_params=params,
+            )
+        except load_pymilvus().MilvusException as error:
+            raise ValueError(
+                f"Milvus cannot search collection {self.name!r}{f' where {where}' if where else ''}: "
+                f"{' '.join(error.message.split())}. Columns: {', '.join(about['columns'])}."
+            ) from None
+        return [
+            [Hit(id=hit["id"], similarity=float(hit["distance"]), columns=dict(hit["entity"])) for hit in hits]
+            for hits in found
+        ]
+
+    def query(
+        self, examples: Sequence[Any], *, encoder: Any = None, limit: int = 10, where: str = ""
+    ) -> list[list[Hit]]:
+        """The nearest rows to each of some examples, the nearest first.
+
+        Args:
+            examples: Texts, or images as `embed` takes them: what the collection holds.
+            encoder: The one that wrote the collection; None to load it from where it was.
+            limit: How many, at most.
+            where: See `search`.
+
+        Raises:
+            ValueError: If another encoder wrote the collection, or the examples are not of its kind.
+        """
+        about = self._whole()
+        embedder = self._embedder_for(about, encoder)
+        if about["kind"] == "image" and isinstance(examples[0], str):
+            raise ValueError(
+                f"Collection {self.name!r} holds images, and encoder {embedder.name!r} embeds images alone: a text "
+                "finds them only where one encoder embeds both. Pass an image."
+            )
+        return self.search(embed(embedder, examples), limit, where)
+
+    def _embedder_for(self, about: Mapping[str, Any], encoder: Any) -> Embedder:
+        if encoder is None and self._embedder is not None:
+            return self._embedder
+        if encoder is None and about["source"] is None:
+            raise ValueError(f"Collection {self.name!r} was written by an encoder in memory: pass the encoder.")
+        found = open_embedder(EncoderSource(**about["source"]) if encoder is None else encoder)
+        if found.fingerprint != about["fingerprint"]:
+            raise ValueError(
+                f"Collection {self.name!r} was written by encoder {about['encoder']!r} ({about['fingerprint'][:12]}), "
+                f"not by this {found.name!r} ({found.fingerprint[:12]}): their vectors do not go together. Query with "
+                "the encoder that wrote it, or embed and index again."
+            )
+        self._embedder = found
+        return found
+
+    def _whole(self) -> dict[str, Any]:
+        about = self.about
+        if not about:
+            raise ValueError(f"There is no collection {self.name!r} yet: write one with `tfembed index`.")
+        if not about["whole"]:
+            raise ValueError(
+                f"Collection {self.name!r} is not whole: run the `tfembed index` again that was interrupted."
+            )
+        self._load()
+        return about
+
+    def _load(self) -> None:
+        """Have the collection in memory, where Milvus searches it."""
+        if not self._is_loaded:
+            self._client.load_collection(self.name)
+            self._is_loaded = True
+
+    def _create(self, schema: pa.Schema, about: Mapping[str, Any], index_type: str) -> dict[str, Any]:
+        """Make the collection; returns what it says of itself until it is whole."""
+        if index_type not in INDEX_TYPES:
+            raise ValueError(f"Unknown index type {index_type!r}: pass one of {', '.join(INDEX_TYPES)}.")
+        made = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
+        for field in schema:
+            made.add_field(**field_of(field, about["dim"]))
+        params = self._client.prepare_index_params()
+        params.add_index(
+            field_name="vector", index_type=index_type.upper(), metric_type="COSINE", params=INDEX_TYPES[index_type]
+        )
+        noted = {**about, "whole": False, "index_type": index_type}
+        properties = {_ABOUT: json.dumps(noted)}
+        self._client.create_collection(self.name, schema=made, index_params=params, properties=properties)
+        return noted
+
+
+def _search_params(index_type: str, limit: int) -> dict[str, Any]:
+    return {"flat": {}, "hnsw": {"ef": max(64, 2 * limit)}, "ivf_flat": {"nprobe": 16}}[index_type]

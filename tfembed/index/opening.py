@@ -1,0 +1,59 @@
+"""Opening a collection, in a local file or on a cluster, and filling it from data."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tfembed.embeddings.embedding import embed_file
+from tfembed.embeddings.options import EmbedOptions
+from tfembed.index.client import load_pymilvus
+from tfembed.index.collection import Index
+from tfembed.index.columns import NAME
+
+TOKEN = "MILVUS_TOKEN"  # environment variable with the token for a cluster
+
+
+def open_index(base: str | os.PathLike[str], *, uri: str | None = None) -> Index:
+    """Open a collection of Milvus, or a place for one.
+
+    Args:
+        base: A file that ends in `.db`, for Milvus Lite; with `uri`, the name of a collection there.
+        uri: Of a Milvus cluster or of Zilliz Cloud, such as `http://localhost:19530`. The environment variable
+            `MILVUS_TOKEN` holds the token, where one is needed.
+
+    Raises:
+        ValueError: If pymilvus is not installed, the name is none, or another process has the file open.
+        ConnectionError: If the cluster cannot be reached.
+    """
+    milvus = load_pymilvus()
+    if uri is not None:
+        name = os.fspath(base)
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a collection: expected letters, digits and _, no digit first.")
+        try:
+            return Index(milvus.MilvusClient(uri, token=os.environ.get(TOKEN, "")), name, None)
+        except milvus.MilvusException as error:
+            raise ConnectionError(f"{uri}: {error.message}. Check the address, and {TOKEN}.") from None
+    path = Path(base).absolute()
+    if path.suffix != ".db":
+        raise ValueError(f"{base}: expected a file that ends in .db, or --uri with the name of a collection there.")
+    if not path.parent.is_dir():
+        raise ValueError(f"{base} cannot be made: there is no folder {path.parent}. Make it first.")
+    try:
+        client = milvus.MilvusClient(str(path))
+    except milvus.MilvusException as error:
+        raise ValueError(f"{base} cannot be opened ({error.message}): does another process have it open?") from None
+    return Index(client, re.sub(r"\W", "_", path.stem), path)
+
+
+def index_data(index: Index, encoder: Any, source: Path, options: EmbedOptions, index_type: str = "flat") -> int:
+    """Embed a table or a folder of images, and write it into a collection; returns how many rows were written.
+
+    Raises:
+        ValueError: See `embed_file` and `Index.upsert`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        embeddings = embed_file(encoder, source, Path(folder) / "embeddings.parquet", options).output
+        return index.upsert(embeddings, index_type)

@@ -1,0 +1,45 @@
+"""Layers of ours in files that Keras reads: known by name once both are imported, loaded when a file has one.
+
+Keras finds a layer by the name that its class is registered under. To have the class is to import TensorFlow; so
+what is registered at first is what imports the class when Keras makes a layer of its config.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+# Registered name -> the module that has the class.
+LAYERS = {
+    "Cosine": "tfembed.heads",
+    "Encoder": "tfembed.encoders.encoder",
+    "HubLayer": "tfembed.saved_model.layer",
+    "ImagePreprocessing": "tfembed.encoders.preprocessing",
+    "Probabilities": "tfembed.builders",
+    "Suffix": "tfembed.encoders.suffix",
+    "WordPooling": "tfembed.encoders.word_pooling",
+    "Words": "tfembed.encoders.words",
+}
+
+
+@dataclass(frozen=True)
+class _Later:
+    """In the place of a layer's class, of which Keras asks nothing but a layer of its config."""
+
+    module: str
+    name: str
+
+    def from_config(self, config: dict[str, Any]) -> Any:
+        return getattr(import_module(self.module), self.name).from_config(config)
+
+
+def register_layers() -> None:
+    """Have Keras find the layers in files, no matter which of the two is imported first."""
+    wrapt.register_post_import_hook(_register, "keras")
+
+
+def _register(keras: ModuleType) -> None:
+    for name, module in LAYERS.items():
+        keras.saving.get_custom_objects().setdefault(f"tfembed>{name}", _Later(module, name))
