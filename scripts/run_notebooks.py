@@ -1,11 +1,14 @@
-"""Run notebooks from top to bottom: python scripts/run_notebooks.py [--save] [NOTEBOOK ...].
+"""Run notebooks from top to bottom, one on each core: python scripts/run_notebooks.py [--save] [NOTEBOOK ...].
 
-Without a name every notebook is run; to find none is an error too. With --save the outputs are kept in the files, so
-that they read well without being run; do so after changing one.
+Without a name every notebook is run; to find none is an error too. One that fails does not stop the others, and the
+exit code says so. With --save the outputs are kept in the files, so that they read well without being run; do so after
+changing one.
 """
 
+import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import nbformat
@@ -15,7 +18,9 @@ FOLDER = Path(__file__).parents[1] / "notebooks"
 SECONDS_A_CELL = 300
 
 
-def run(path: Path, *, save: bool) -> None:
+def run(path: Path, *, save: bool) -> float:
+    """Run a notebook in a process of its own; returns how many seconds it took."""
+    started = time.perf_counter()
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=SECONDS_A_CELL, resources={"metadata": {"path": str(FOLDER)}})
     client.execute()
@@ -24,6 +29,7 @@ def run(path: Path, *, save: bool) -> None:
         cell.get("outputs", [])[:] = [each for each in cell.get("outputs", []) if each.get("name") != "stderr"]
     if save:
         nbformat.write(notebook, path)
+    return time.perf_counter() - started
 
 
 def find(names: list[str]) -> list[Path]:
@@ -41,10 +47,18 @@ def find(names: list[str]) -> list[Path]:
 
 def main() -> None:
     names = [argument for argument in sys.argv[1:] if argument != "--save"]
-    for path in find(names):
-        started = time.perf_counter()
-        run(path, save="--save" in sys.argv[1:])
-        print(f"{path.name}: {time.perf_counter() - started:.0f} s", flush=True)
+    failed = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # which wait: the work is done by the processes of the notebooks
+        running = {pool.submit(run, path, save="--save" in sys.argv[1:]): path for path in find(names)}
+        for done in as_completed(running):
+            name = running[done].name
+            try:
+                print(f"{name}: {done.result():.0f} s", flush=True)
+            except Exception as error:
+                failed.append(name)
+                print(f"{name} failed: {error}", flush=True)
+    if failed:
+        sys.exit(f"{len(failed)} of {len(running)} notebooks failed: {', '.join(sorted(failed))}")
 
 
 if __name__ == "__main__":
