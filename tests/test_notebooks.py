@@ -75,7 +75,8 @@ def test_public_names_only(path: Path) -> None:
     used = {node.attr for node in nodes if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "te"}
     assert used
     assert used <= set(tfembed.__all__)
-    assert [node.attr for node in nodes if isinstance(node, ast.Attribute) and node.attr.startswith("_")] == []
+    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    assert {name for name in attributes if name.startswith("_")} <= {"__init__"}  # of a class of one's own
 
 
 @each_notebook
@@ -84,6 +85,12 @@ def test_one_line_swaps_in_a_module_of_tf_hub(path: Path) -> None:
     lines = [line for cell in _cells(path, "code") for line in _source(cell).splitlines() if MARK in line]
     assert len(lines) == 1
     assert "https://tfhub.dev/" in lines[0] or "https://www.kaggle.com/models/" in lines[0]
+
+
+@each_notebook
+def test_the_readme_lists_it(path: Path) -> None:
+    """Readers find every notebook from the front door."""
+    assert f"(notebooks/{path.name})" in (FOLDER.parent / "README.md").read_text(encoding="utf-8")
 
 
 @each_notebook

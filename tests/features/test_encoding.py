@@ -14,7 +14,7 @@ from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.features import encode
 from tfembed.features.arrays import Workplace
-from tfembed.features.encoding import batches
+from tfembed.features.encoding import batches, encode_behind
 from tfembed.saved_model.graph import CutError
 
 TEXTS = np.array([f"{'word ' * (i % 3)}{i}"[:16] for i in range(600)], object)
@@ -144,3 +144,21 @@ def test_little_of_banking77_is_padding(num_shots, batch_size, minilm, shared):
         assert padding(batches(each, np.argsort(each, kind="stable")), each) <= 0.15
     for seed in range(3):
         assert padding(order(limited, batch_size, np.random.default_rng(seed)), limited) <= 0.15
+
+
+@pytest.mark.parametrize("make", [tiny_text_encoder, tiny_image_encoder])
+def test_training_again_and_again_gives_no_warnings_of_tracing(make, caplog):
+    """Behind a cut, one graph serves batches of every size and length: TensorFlow warns of one that is traced often."""
+    encoder = make()
+    texts = np.array(["a" * (1 + i % 40) for i in range(70)], object)
+    examples = texts if encoder.spec.kind == "text" else pixels(70)
+    features, wanted = encode(encoder, examples, 1), np.asarray(encoder(examples))
+    logger = tf.get_logger()
+    logger.addHandler(caplog.handler)
+    try:
+        for _ in range(6):
+            behind = encode_behind(encoder, features, 1)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert [record.message for record in caplog.records] == []
+    np.testing.assert_allclose(behind.batch(np.arange(70))["inputs"], wanted, atol=1e-5)

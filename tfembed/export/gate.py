@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,11 +15,21 @@ from tfembed.export.raw_inputs import input_name
 from tfembed.predict import ModelParts
 
 _FRESH = Path(__file__).with_name("fresh.py")
+_ERROR = re.compile(r"[\w.]*(Error|Exception): \S")
+_OP = re.compile(r"{{node ([^}]+)}}")
 _TOLERANCE = 1e-4  # of probabilities; padding to another length changes the order of sums
 
 
 class ExportError(RuntimeError):
     """An exported model does not do what the model in memory does, or what TF Serving needs."""
+
+
+def _why(stderr: str) -> str:
+    """The error that a process ended with, and at which op: TensorFlow writes that behind it, after empty lines."""
+    lines = [line.strip() for line in stderr.strip().splitlines()]
+    found = ([line for line in lines if _ERROR.match(line)] or lines or ["no message"])[-1].rstrip(".")
+    ops = _OP.findall(stderr)
+    return f"{found} (at {ops[-1]})." if ops else f"{found}."
 
 
 def check(folder: Path, parts: ModelParts, raw: list[bytes], expected: np.ndarray) -> None:
@@ -43,8 +54,9 @@ def check(folder: Path, parts: ModelParts, raw: list[bytes], expected: np.ndarra
     try:
         run = subprocess.run(command, input=json.dumps(request), text=True, capture_output=True, check=False)
         if run.returncode:
-            why = run.stderr.strip().splitlines()[-1:] or ["no message"]
-            raise ExportError(f"A fresh process cannot use the exported model: {why[0]} Nothing was published.")
+            raise ExportError(
+                f"A fresh process cannot use the exported model: {_why(run.stderr)} Nothing was published."
+            )
         with np.load(answer) as found:
             _check_all(parts, raw, expected, dict(found))
     finally:

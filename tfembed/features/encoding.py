@@ -104,10 +104,12 @@ def encode_behind(encoder: Encoder, features: Source, start: int, workplace: Wor
     """
     lengths = features.lengths
     order = np.argsort(lengths, kind="stable")
-    embed = tf.function(
-        lambda given: encoder.run(given, start, len(encoder.blocks)), autograph=False, reduce_retracing=True
-    )
     writer = _Writer(lengths, workplace or Workplace(), frozenset())
+    if not len(order):
+        return writer.features()
+    # One graph for batches of every size: traced again with each, TensorFlow warns of it from the fifth time on.
+    embed = tf.function(lambda given: encoder.run(given, start, len(encoder.blocks)), autograph=False)
+    embed = embed.get_concrete_function(_specs(features.batch(order[:1]), features.batch(order[-1:])))
     with progress("Encoding", len(order)) as advance:
         for rows in batches(lengths, order):
             given = {name: tf.constant(value) for name, value in features.batch(rows).items()}
@@ -220,6 +222,17 @@ def _sequences(run: Callable[[Tensors], Tensors], given: Tensors) -> frozenset[s
                 "Train the encoder whole."
             )
     return frozenset(name for name, axes in found.items() if axes)
+
+
+def _specs(shortest: Tensors, longest: Tensors) -> dict[str, tf.TensorSpec]:
+    """Of batches of any size, with any length where the shortest and the longest example differ."""
+    return {
+        name: tf.TensorSpec(
+            [None] + [n if n == m else None for n, m in zip(value.shape[1:], longest[name].shape[1:], strict=True)],
+            value.dtype,
+        )
+        for name, value in shortest.items()
+    }
 
 
 def _is_padded(inputs: Tensors) -> bool:
