@@ -12,6 +12,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCED = re.findall(r"^```(\w*)[^\n]*\n(.*?)^```\s*$", README, re.MULTILINE | re.DOTALL)
 PYTHON = [code for language, code in FENCED if language == "python"]
 CODE = "\n".join([*(code for language, code in FENCED if language != "python"), *re.findall(r"`([^`\n]+)`", README)])
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -29,11 +30,19 @@ def test_python_of_the_readme_runs(code: str, tmp_path: Path, monkeypatch: pytes
 
 
 def test_make_targets_of_the_readme_exist() -> None:
-    """Each `make x` in the README names a target of the Makefile."""
+    """Each `make x` in README and CONTRIBUTING names a target of the Makefile."""
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = set(re.findall(r"(?:^|[\s;&])make ([a-z][a-z-]*)", CODE, re.MULTILINE))
-    assert named, "the README names no target, or the pattern does not find it"
-    assert named <= targets
+    for text in (CODE, CONTRIBUTING):
+        named = set(re.findall(r"(?:^|[;&`])\s*make ([a-z][a-z-]*)", text, re.MULTILINE))
+        assert named, "no target is named, or the pattern does not find it"
+        assert named <= targets
+
+
+def test_files_that_contributors_are_sent_to_exist() -> None:
+    """Each path in CONTRIBUTING.md is there, patterns too."""
+    named = re.findall(r"`((?:tfembed|tests|benchmarks|notebooks|scripts)/[\w/*.]*)`", CONTRIBUTING)
+    assert len(named) > 8
+    assert [path for path in named if not list(ROOT.glob(path.rstrip("/")))] == []
 
 
 def test_commands_of_the_readme_exist() -> None:
