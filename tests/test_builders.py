@@ -96,3 +96,19 @@ def test_what_does_not_fit_is_refused(build, message):
     """Encoders of the other kind, bad class names and unknown inputs are refused, saying what to use."""
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize("make", [tiny_text_encoder, tiny_image_encoder])
+def test_an_embedder_shares_its_encoder(make, tmp_path):
+    """Its embeddings are those of the encoder, of length 1 if wanted; what a classifier has trained is in it."""
+    encoder = make()
+    raw = tf.constant(["aab", "bba"]) if encoder.spec.kind == "text" else tf.constant(images()[:2])
+    embedder, plain = te.build_embedder(encoder), te.build_embedder(encoder, normalize=False)
+    before = encoder(raw).numpy()
+    np.testing.assert_allclose(plain(raw), before, atol=1e-6)
+    np.testing.assert_allclose(embedder(raw), before / np.linalg.norm(before, axis=1, keepdims=True), atol=1e-6)
+    variable = encoder.blocks[-1].variables[0]
+    variable.assign(variable + 0.5)
+    assert np.abs(plain(raw).numpy() - before).max() > 1e-3
+    embedder.save(tmp_path / "embedder.keras")
+    np.testing.assert_allclose(keras.models.load_model(tmp_path / "embedder.keras")(raw), embedder(raw), atol=1e-6)

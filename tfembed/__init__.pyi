@@ -1,5 +1,6 @@
 from .augmentation import Augmentation as Augmentation
 from .augmentation import augment as augment
+from .builders import build_embedder as build_embedder
 from .builders import build_image_classifier as build_image_classifier
 from .builders import build_image_regressor as build_image_regressor
 from .builders import build_text_classifier as build_text_classifier

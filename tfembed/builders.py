@@ -119,6 +119,33 @@ def build_image_regressor(encoder: Encoder, *, head: Head | None = None, inputs:
     return _build(encoder, "image", head, keras.layers.Identity(name="values"), inputs)
 
 
+def build_embedder(encoder: Encoder, *, normalize: bool = True, inputs: str = "arrays") -> keras.Model:
+    """Build a model from raw examples to embeddings, which shares the encoder's weights.
+
+    To make embeddings of the same class more similar, train a classifier of the same encoder with `contrastive` first.
+
+    Args:
+        encoder: Of texts or images.
+        normalize: Whether embeddings have length 1, so that their dot product is their cosine.
+        inputs: What images come as; see `build_image_classifier`.
+
+    Returns:
+        A model from texts, or images, to float32 `(n, dim)`.
+
+    Example:
+        >>> import tensorflow as tf, tfembed as te
+        >>> model = te.build_embedder(te.load_encoder("minilm"))
+        >>> a, b, c = model(tf.constant(["my card was swallowed", "the machine ate my card", "good morning"])).numpy()
+        >>> bool(a @ b > a @ c)
+        True
+    """
+    raw = _raw(encoder.spec.kind, inputs)
+    embedding = encoder(raw)
+    if normalize:
+        embedding = keras.layers.UnitNormalization(name="unit_length")(embedding)
+    return keras.Model(raw, embedding, name="embedder")
+
+
 def build_model(encoder: Encoder, data: Dataset, head: Head | None = None) -> keras.Model:
     """Build the model that a data set asks for: a classifier or a regressor, of texts or of images.
 
@@ -143,17 +170,21 @@ def _build(encoder: Encoder, kind: str, head: Head | None, last: keras.layers.La
             f"Encoder {encoder.spec.name!r} is of {encoder.spec.kind}s, expected one of {kind}s: "
             f"use build_{encoder.spec.kind}_{'classifier' if isinstance(last, Probabilities) else 'regressor'}."
         )
-    if inputs not in ("arrays", "bytes"):
-        raise ValueError(f"Unknown inputs {inputs!r}: pass 'arrays' or 'bytes'.")
-    if kind == "text":
-        raw = keras.Input((), dtype="string", name="text")
-    elif inputs == "bytes":
-        raw = keras.Input((), dtype="string", name="image_bytes")
-    else:
-        raw = keras.Input((None, None, 3), dtype="uint8", name="image")
+    raw = _raw(kind, inputs)
     num_outputs = len(last.class_names) if isinstance(last, Probabilities) else 1
     layers = build_head(head or linear_head(), encoder.dim, num_outputs)
     return keras.Model(raw, last(layers(encoder(raw))), name=f"{kind}_model")
+
+
+def _raw(kind: str, inputs: str) -> Any:
+    """What a model takes."""
+    if inputs not in ("arrays", "bytes"):
+        raise ValueError(f"Unknown inputs {inputs!r}: pass 'arrays' or 'bytes'.")
+    if kind == "text":
+        return keras.Input((), dtype="string", name="text")
+    if inputs == "bytes":
+        return keras.Input((), dtype="string", name="image_bytes")
+    return keras.Input((None, None, 3), dtype="uint8", name="image")
 
 
 def _checked(class_names: Sequence[str], multi_label: bool) -> tuple[str, ...]:
