@@ -1,4 +1,4 @@
-"""What the README shows, works."""
+"""What README and guides show, works."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,11 @@ from tfembed.cli import cli
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCED = re.findall(r"^```(\w*)[^\n]*\n(.*?)^```\s*$", README, re.MULTILINE | re.DOTALL)
-PYTHON = [code for language, code in FENCED if language == "python"]
+PYTHON = [
+    code
+    for file in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for code in re.findall(r"^```python\n(.*?)^```\s*$", file.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+]
 CODE = "\n".join([*(code for language, code in FENCED if language != "python"), *re.findall(r"`([^`\n]+)`", README)])
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
@@ -18,8 +22,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 
 def test_readme_shows_python() -> None:
-    """The pattern finds blocks of Python: else nothing of the README would be tested."""
-    assert PYTHON
+    """The pattern finds blocks of Python in README and guides: else nothing of them would be tested."""
+    assert len(PYTHON) > 5
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=lambda code: code.strip().splitlines()[0])
@@ -54,3 +58,13 @@ def test_commands_of_the_readme_exist() -> None:
         assert name in cli.commands, line
         known = {option for parameter in cli.commands[name].params for option in parameter.opts} | {"--help", "-h"}
         assert {word.split("=")[0] for word in arguments if word.startswith("--")} <= known, line
+
+
+def test_messages_of_the_troubleshooting_guide_are_ours() -> None:
+    """Messages that users look up are those of the source; the first four come from other libraries."""
+    guide = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    messages = re.findall(r"^\| `([^`]+)`", guide, re.MULTILINE)[4:]
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tfembed").rglob("*.py"))
+    joined = re.sub(r'"\s*f?"', "", source)  # strings that are written over several lines
+    assert len(messages) > 5
+    assert [message for message in messages if message not in joined] == []
