@@ -20,8 +20,20 @@ ROWS = [{"text": f"text number {i}" if i != 5 else " ", "name": f"row-{i}"} for 
 SEVERAL = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
 
 
+@pytest.fixture
+def python_beyond_a_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python in a folder with a space in its name, which a shell must not take for two words."""
+    python = tmp_path / "a folder" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+
 @pytest.mark.parametrize("pipeline_options", [[], SEVERAL], ids=["one process", "several workers"])
-def test_beam_does_what_one_process_does(tmp_path: Path, pipeline_options: list[str]) -> None:
+def test_beam_does_what_one_process_does(
+    tmp_path: Path, pipeline_options: list[str], python_beyond_a_space: None
+) -> None:
     """The file, its metadata and the failures are those of a single process, however many workers there were."""
     module = write_text_module(tmp_path / "module")
     source = write_rows(tmp_path / "a.csv", ROWS)

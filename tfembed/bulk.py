@@ -2,6 +2,8 @@
 
 import os
 import re
+import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +61,7 @@ def embed_with_beam(
     embedder = open_embedder(encoder)
     with begun(embedder, Path(source).absolute(), path.absolute(), options) as job:
         shares = min(job.num_parts, _MOST_SHARES)
-        pipeline = beam.Pipeline(options=beam.options.pipeline_options.PipelineOptions(list(pipeline_options)))
+        pipeline = _pipeline(beam, pipeline_options)
         (
             pipeline
             | "shares" >> beam.Create([(job, share, shares) for share in range(shares)])
@@ -70,6 +72,22 @@ def embed_with_beam(
         )
         _run(pipeline)
         return finished(job)
+
+
+def _pipeline(beam: Any, given: Sequence[str]) -> Any:
+    """An empty pipeline; where it has processes of this machine, with their command quoted, which Beam does not do."""
+    from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+    options = PipelineOptions(list(given))
+    direct = options.view_as(DirectOptions)
+    if direct.direct_running_mode != "multi_processing":
+        return beam.Pipeline(options=options)
+    direct.direct_running_mode = None  # else the runner makes the command of its own
+    command = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
+    runner = FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command))
+    return beam.Pipeline(runner=runner, options=options)
 
 
 def _run(pipeline: Any) -> None:
