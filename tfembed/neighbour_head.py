@@ -106,7 +106,7 @@ def knn_head(encoder: Any, data: Dataset, *, neighbours: int = 10) -> NeighbourH
         >>> data = te.Dataset.from_arrays(texts, labels, validation=0, test=0)
         >>> found = knn_head("minilm", data, neighbours=2).predict(["I want my money back"])[0]
         >>> found.label, found.votes[0].example
-        (0, 'money back')
+        ('0', 'money back')
     """
     embedder = open_embedder(encoder)
     if data.task != "classification" or data.kind != embedder.kind:

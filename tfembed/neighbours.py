@@ -46,7 +46,7 @@ def nearest(
     Example:
         >>> import tfembed as te
         >>> images = np.stack([np.full([8, 8], shade, "uint8") for shade in (0, 10, 200)])
-        >>> [found.example.max() for found in nearest(te.load_encoder("glyphs"), images[0], images[1:], k=1)]
+        >>> [int(found.example.max()) for found in nearest(te.load_encoder("glyphs"), images[0], images[1:], k=1)]
         [10]
     """
     return _search(encoder, [query], [1.0], among, k)

@@ -43,7 +43,7 @@ def ngram_buckets(words: Any, subwords: Subwords) -> tf.RaggedTensor:
 
     Example:
         >>> ngram_buckets(tf.constant(["a"]), Subwords(shortest=2, longest=3, num_buckets=1000)).to_list()
-        [[706, 928, 385]]
+        [[750, 806, 600]]
     """
     letters = tf.strings.unicode_split(tf.strings.join(["<", words, ">"]), "UTF-8")
     grams = []
