@@ -2,13 +2,17 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_encoders import pixels, tiny_image_encoder
 
+import tfembed as te
 from tfembed.distribution import check_distribution
+from tfembed.running import run_phase
 
 FOLDER = Path(__file__).parent
 
@@ -99,3 +103,25 @@ def test_several_machines_are_refused() -> None:
     distribution = tf.distribute.MultiWorkerMirroredStrategy.__new__(tf.distribute.MultiWorkerMirroredStrategy)
     with pytest.raises(ValueError, match="fails under MultiWorkerMirroredStrategy"):
         check_distribution(distribution)
+
+
+def test_a_phase_that_is_stopped_leaves_plain_variables() -> None:
+    """What a pruned trial, or Ctrl-C, ends in the middle has the weights that it came to, on one device again."""
+    encoder = tiny_image_encoder()
+    data = te.Dataset.from_arrays(pixels(26), np.arange(26) % 2, ["a", "b"], validation=0.3, test=0)
+    model = te.build_image_classifier(encoder, data.class_names)
+    before = [variable.numpy() for variable in model.variables]
+    own = [variable.value for variable in model.variables]
+
+    def stop(logs: dict[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    phase = te.Phase(name="whole", unfreeze=True, epochs=2, learning_rate=1e-2)
+    strategy = te.Strategy(name="whole", phases=(phase,))
+    distribution = tf.distribute.MirroredStrategy(["/cpu:0"])
+    with pytest.raises(KeyboardInterrupt):
+        te.train(model, data, strategy, distribution=distribution, run=partial(run_phase, on_epoch=stop))
+    assert all(a is b.value for a, b in zip(own, model.variables, strict=True))
+    assert any(not np.array_equal(a, b.numpy()) for a, b in zip(before, model.variables, strict=True))
+    assert not encoder.parts.has_copies
+    te.predict(model, pixels(3))

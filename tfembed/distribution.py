@@ -36,14 +36,16 @@ def spread(
         for variable in variables:
             variable._initialize(variable.numpy())
         encoder.parts.stand_in({id(value): v._value for value, v in zip(own, variables, strict=True)})
-        try:
+    try:
+        with distribution.scope():
             yield
-        finally:
+    finally:  # also where the phase is stopped in the middle
+        with distribution.scope():
             merged = [_merged(distribution, variable) for variable in variables]
-            encoder.parts.stand_in({})
-    for variable, value, became in zip(variables, own, merged, strict=True):
-        value.assign(became)
-        variable._initialize(value)
+        encoder.parts.stand_in({})
+        for variable, value, became in zip(variables, own, merged, strict=True):
+            value.assign(became)
+            variable._initialize(value)
 
 
 def _merged(distribution: tf.distribute.Strategy, variable: keras.Variable) -> Any:
