@@ -33,10 +33,8 @@ lint: $(INSTALLED)  ## ruff and mypy
 	"$(PY)" -m ruff format --check .
 	"$(PY)" -m mypy
 
-bench: $(INSTALLED)  ## every benchmark; set TFEMBED_SHARED for the ones on real modules and data
-	@ls benchmarks/*.py > /dev/null
-	@for file in benchmarks/*.py; do \
-	  echo "== $$file"; "$(PY)" "$$file" $${TFEMBED_SHARED:+--shared "$$TFEMBED_SHARED"} || exit 1; done
+bench: $(INSTALLED)  ## every benchmark, into benchmarks/RESULTS.md; set TFEMBED_SHARED for those on real data
+	"$(PY)" scripts/run_benchmarks.py
 
 notebooks: $(INSTALLED)  ## run every notebook from top to bottom
 	"$(PY)" scripts/run_notebooks.py

@@ -1,5 +1,8 @@
 """Training under tf.distribute, in processes of their own: devices are made before TensorFlow starts."""
 
+import json
+import os
+import socket
 import subprocess
 import sys
 from functools import partial
@@ -11,7 +14,7 @@ import tensorflow as tf
 from tiny_encoders import pixels, tiny_image_encoder
 
 import tfembed as te
-from tfembed.distribution import check_distribution
+from tfembed.distribution import open_distribution
 from tfembed.running import run_phase
 
 FOLDER = Path(__file__).parent
@@ -27,6 +30,7 @@ if how == "mirrored":
 make = {
     "one device": lambda: None,
     "mirrored": lambda: tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]),
+    "two machines": tf.distribute.MultiWorkerMirroredStrategy,
 }
 distribution = make[how]()
 import tempfile
@@ -63,10 +67,10 @@ np.savez(out, **found)
 """
 
 
-def _start(how: str, out: Path) -> subprocess.Popen[str]:
+def _start(how: str, out: Path, **environment: str) -> subprocess.Popen[str]:
     paths = [str(FOLDER), str(FOLDER / "encoders"), str(FOLDER / "search")]
     command = [sys.executable, "-c", TRAIN, how, str(out), *paths]
-    return subprocess.Popen(command, text=True, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, env=os.environ | environment)
 
 
 def _results(process: subprocess.Popen[str], out: Path) -> dict[str, np.ndarray]:
@@ -98,11 +102,45 @@ def test_two_devices_come_to_what_one_comes_to(on_one_device: dict[str, np.ndarr
     _check(_results(_start("mirrored", out), out), on_one_device)
 
 
-def test_several_machines_are_refused() -> None:
-    """Keras's own fit fails there: said before anything is trained."""
+def test_two_machines_come_to_what_one_comes_to(on_one_device: dict[str, np.ndarray], tmp_path: Path) -> None:
+    """Two processes, each with the whole program and half of every batch, come to the same weights."""
+    outs = [tmp_path / f"{i}.npz" for i in range(2)]
+    cluster = {"worker": [f"localhost:{_free_port()}" for _ in outs]}
+    configs = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}}) for i in range(2)]
+    running = [_start("two machines", out, TF_CONFIG=config) for out, config in zip(outs, configs, strict=True)]
+    try:
+        for process, out in zip(running, outs, strict=True):
+            _check(_results(process, out), on_one_device)
+    finally:  # one waits for the other for ever
+        for process in running:
+            process.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return int(found.getsockname()[1])
+
+
+def test_a_distribution_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says what there is, and what TF_CONFIG should be."""
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(ValueError, match="TF_CONFIG names no workers"):
+        open_distribution("multi-worker")
+    with pytest.raises(ValueError, match="'tpu': expected one of mirrored, multi-worker"):
+        open_distribution("tpu")
+
+
+def test_trials_are_not_spread_over_machines(tmp_path: Path) -> None:
+    """A search is refused: its machines would have to decide alike."""
     distribution = tf.distribute.MultiWorkerMirroredStrategy.__new__(tf.distribute.MultiWorkerMirroredStrategy)
-    with pytest.raises(ValueError, match="fails under MultiWorkerMirroredStrategy"):
-        check_distribution(distribution)
+    with pytest.raises(ValueError, match="Let the machines share the trials"):
+        te.search(
+            "glyphs",
+            te.load_text(te.resource_path("reviews"), label="sentiment"),
+            directory=tmp_path / "s",
+            distribution=distribution,
+        )
 
 
 def test_a_phase_that_is_stopped_leaves_plain_variables() -> None:

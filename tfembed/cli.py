@@ -133,7 +133,9 @@ def inspect(handle: str, as_json: bool, **options: Any) -> None:
 )
 @click.option("--few-shot", type=click.IntRange(1), help="Train on so many examples of each class.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, draw and training.")
-@click.option("--distribution", type=click.Choice(["mirrored"]), help="Share each batch among the GPUs here.")
+@click.option(
+    "--distribution", type=click.Choice(["mirrored", "multi-worker"]), help="Share each batch among GPUs, or machines."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run; nothing is kept without it.")
 @_JSON
 def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:

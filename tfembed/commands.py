@@ -45,6 +45,7 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
         data: A file, a folder, or the name of a sample.
         out: Where the run will be written; checked here.
         options: The options of `tfembed train`, by name.
+
     Returns:
         The model, what training came to, and what a run should record.
 
@@ -53,6 +54,7 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
     """
     if out is not None:
         check_free(out)
+    distribution = open_distribution(options["distribution"])  # before anything else wakes TensorFlow
     strategy, head, seed = parse_strategy(options["strategy"]), parse_head(options["head"]), options["seed"]
     dataset = _load(data, options)
     if options["balanced"] and dataset.task != "classification":
@@ -63,7 +65,6 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
     with waiting(f"Loading {handle}"):
         encoder = te.load_encoder(handle, compute=options["compute"], **_loading(options))
         model = build_model(encoder, dataset, head)
-    distribution = open_distribution(options["distribution"])
     result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"], distribution=distribution)
     record = {"data": dataset.source, "encoder": handle, "class_names": list(dataset.class_names)}
     return model, result, record | {"recipe": dataset.recipe and asdict(dataset.recipe)}

@@ -1,10 +1,12 @@
 """One phase on several devices at once: a copy of the weights on each, and a part of every batch (tf.distribute).
 
+The devices are those of one machine, or of several, each of which runs the same program on the same data.
+
 Everything else runs on one device: features are computed once, and a head is solved in a moment. So a model is made
 without a strategy, and its weights are spread over the devices for as long as a phase fits them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -65,32 +67,53 @@ def num_replicas(distribution: tf.distribute.Strategy | None) -> int:
     return 1 if distribution is None else distribution.num_replicas_in_sync
 
 
+def prepare_fit(model: keras.Model, targets: np.ndarray) -> None:
+    """Have a compiled model fit under a strategy as it fits without one.
+
+    Args:
+        model: Compiled under the strategy.
+        targets: `(n, ...)`, of all examples.
+    """
+    # Keras takes a batch only to see its shape: that draws another order for the epochs, and fails where batches are
+    # dictionaries on several machines. All that it would build is built here.
+    model._compile_loss.build(keras.KerasTensor((None, *targets.shape[1:])), model.output)
+    model._maybe_symbolic_build = lambda **_: None
+    # On several machines it takes the mean of the logs of all along their first axis, which a number does not have.
+    if isinstance(model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        model.train_step, model.test_step = _with_an_axis(model.train_step), _with_an_axis(model.test_step)
+
+
+def _with_an_axis(step: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    return lambda data: {name: tf.reshape(value, [1]) for name, value in step(data).items()}
+
+
+DISTRIBUTIONS = ("mirrored", "multi-worker")
+
+
 def open_distribution(name: str | None) -> tf.distribute.Strategy | None:
     """The strategy of a name.
 
     Args:
-        name: `"mirrored"` for the GPUs of this machine; None for none.
+        name: `"mirrored"` for the GPUs of this machine; `"multi-worker"` for several machines, each of which runs the
+            same program and has the environment variable TF_CONFIG say which it is; None for none.
 
     Raises:
-        ValueError: If the name is none of these.
+        ValueError: If the name is none of these, or TF_CONFIG names no workers.
 
     Example:
         >>> open_distribution(None) is None
         True
     """
-    if name not in (None, "mirrored"):
-        raise ValueError(f"Unknown distribution {name!r}: expected mirrored.")
-    return None if name is None else tf.distribute.MirroredStrategy()
-
-
-def check_distribution(distribution: tf.distribute.Strategy | None) -> None:
-    """Check that a phase can be fitted under a strategy.
-
-    Raises:
-        ValueError: If its devices are those of several machines: `fit` of Keras 3 fails with these.
-    """
-    if isinstance(distribution, tf.distribute.MultiWorkerMirroredStrategy):
+    if name is None:
+        return None
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    if name != "multi-worker":
+        raise ValueError(f"Unknown distribution {name!r}: expected one of {', '.join(DISTRIBUTIONS)}.")
+    if "worker" not in tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec().jobs:
         raise ValueError(
-            "distribution: fit of Keras 3 fails under MultiWorkerMirroredStrategy. Pass a MirroredStrategy, for the "
-            "devices of one machine; several machines can share the trials of a search, see `search`."
+            "distribution multi-worker: the environment variable TF_CONFIG names no workers. Set it on each machine: "
+            """'{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}', """
+            "with the index of the machine."
         )
+    return tf.distribute.MultiWorkerMirroredStrategy()

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfembed.data.examples import as_examples
 from tfembed.encoders.encoder import INPUTS, Encoder
-from tfembed.encoders.words import Words
+from tfembed.encoders.words.layer import Words
 from tfembed.features import encode
 
 

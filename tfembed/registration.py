@@ -28,8 +28,8 @@ LAYERS = {
     "TanhGelu": "tfembed.encoders.activations",
     "TextTokens": "tfembed.encoders.text_tokens",
     "TokenPooling": "tfembed.encoders.pooling",
-    "WordPooling": "tfembed.encoders.word_pooling",
-    "Words": "tfembed.encoders.words",
+    "WordPooling": "tfembed.encoders.words.pooling",
+    "Words": "tfembed.encoders.words.layer",
 }
 
 

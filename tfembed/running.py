@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfembed.batches import Drawn, Epochs, InParts, batches, inputs_of, resident, targets
 from tfembed.data import Dataset, Split, class_weights
-from tfembed.distribution import num_replicas, spread
+from tfembed.distribution import num_replicas, prepare_fit, spread
 from tfembed.encoders.encoder import INPUTS, Encoder, Suffix
 from tfembed.encoders.low_rank import low_rank
 from tfembed.encoders.parts import runs
@@ -199,10 +199,7 @@ def _fit(work: _Work, on_epoch: Callable[[dict[str, float]], None] | None) -> di
     model.optimizer.build(model.trainable_variables)  # inside of the traced step it takes seconds, and a second trace
     wanted = data.train.labels.astype("int32") if isinstance(rows, Drawn) else targets(data.train.labels, data)
     if work.distribution is not None:
-        # Under a strategy Keras takes a batch only to see its shape: that draws another order for the epochs, and fails
-        # where batches are dictionaries on several machines. All that it would build is built here.
-        model._compile_loss.build(keras.KerasTensor((None, *wanted.shape[1:])), model.output)
-        model._maybe_symbolic_build = lambda **_: None
+        prepare_fit(model, wanted)
     validation = None
     if len(data.validation) and not isinstance(rows, Drawn):
         expected = targets(data.validation.labels, data)

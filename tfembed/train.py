@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from tfembed.calibration import calibrate
 from tfembed.data import Dataset
-from tfembed.distribution import check_distribution
 from tfembed.features import FeatureCache, fit_sequence_length
 from tfembed.heads import rebuild_head
 from tfembed.predict import ModelParts, evaluate, parts_of
@@ -69,8 +68,9 @@ def train(  # noqa: PLR0913 - all but three have defaults
         seed: The same seed gives the same result on the same machine.
         balanced: Whether every class counts the same, however many examples it has.
         cache: Features that are known already, for several runs on the same data.
-        distribution: Shares each batch among the devices of this machine, such as `tf.distribute.MirroredStrategy()`
-            among its GPUs. The model is made outside of its scope. Heads that are solved, and contrastive phases, which
+        distribution: Shares each batch among devices: `tf.distribute.MirroredStrategy()` among the GPUs of a machine,
+            `tf.distribute.MultiWorkerMirroredStrategy()` among machines that all run this. Make it before anything is
+            loaded, and the model outside of its scope. Heads that are solved, and contrastive phases, which
             compare all of a batch, run on one device.
         run: Runs a phase as `run_phase` does, whose arguments it is given; it may know the result already.
 
@@ -84,7 +84,6 @@ def train(  # noqa: PLR0913 - all but three have defaults
         >>> te.train(model, data.few_shot(10), te.linear_probe()).metrics["test"]["accuracy"] > 0.6
         True
     """
-    check_distribution(distribution)
     started, cache = time.perf_counter(), cache or FeatureCache()
     runs = partial(run, balanced=balanced, cache=cache, distribution=distribution)
     phases = fit(model, data, strategy, seed=seed, run=runs, cache=cache)

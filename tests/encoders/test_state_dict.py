@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tfembed.encoders.state_dict import read_state_dict
+from tfembed.encoders.pytorch.state_dict import read_state_dict
 
 DATA = Path(__file__).parent / "data"
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tiny_vectors import WORDS, vectors, write, write_fasttext, write_text, write_word2vec
 
-from tfembed.encoders.fasttext_file import read_fasttext
-from tfembed.encoders.vector_files import read_text, read_word2vec
+from tfembed.encoders.words.fasttext import read_fasttext
+from tfembed.encoders.words.files import read_text, read_word2vec
 
 WRITERS = {
     "GloVe": (read_text, write_text, {}, ".txt"),

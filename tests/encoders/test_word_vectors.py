@@ -7,8 +7,8 @@ import pytest
 from tiny_vectors import WORDS, vectors, write, write_fasttext, write_text, write_word2vec
 
 import tfembed as te
-from tfembed.encoders.fasttext_file import read_fasttext
-from tfembed.encoders.subwords import Subwords, ngram_buckets
+from tfembed.encoders.words.fasttext import read_fasttext
+from tfembed.encoders.words.subwords import Subwords, ngram_buckets
 
 
 @pytest.mark.parametrize("pooling", [None, "mean", "max", "sif"])

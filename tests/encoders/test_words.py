@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from tiny_vectors import WORDS
 
-from tfembed.encoders.subwords import Subwords, ngram_buckets
-from tfembed.encoders.words import Words
+from tfembed.encoders.words.layer import Words
+from tfembed.encoders.words.subwords import Subwords, ngram_buckets
 
 
 def words_of(vocabulary: list[str], text: str) -> list[str]:

@@ -8,11 +8,13 @@ from typing import Any
 
 import keras
 
-from tfembed.encoders import applications, hub, keras_hub, keras_model, timm, word_vectors
+from tfembed.encoders import applications, hub, keras_hub, keras_model
 from tfembed.encoders.catalog import CATALOG
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.hugging_face import loading as hugging_face
+from tfembed.encoders.pytorch import loading as pytorch
 from tfembed.encoders.request import PRETRAINED, Request
+from tfembed.encoders.words import loading as words
 from tfembed.resources import resource_path
 
 
@@ -30,12 +32,12 @@ SCHEMES: dict[str, Callable[[Request], Encoder]] = {
     "gs": hub.load,
     "kaggle": _load_of_kaggle,
     "applications": applications.load,
-    "timm": timm.load,
-    "torchvision": timm.load,
+    "timm": pytorch.load,
+    "torchvision": pytorch.load,
     "hf": hugging_face.load,
-    "glove": word_vectors.load,
-    "word2vec": word_vectors.load,
-    "fasttext": word_vectors.load,
+    "glove": words.load,
+    "word2vec": words.load,
+    "fasttext": words.load,
 }
 
 
@@ -111,8 +113,8 @@ def _source_of(wanted: Request) -> Callable[[Request], Encoder]:
     scheme = wanted.handle.partition(":")[0]
     if ":" in wanted.handle and scheme in SCHEMES:
         return SCHEMES[scheme]
-    if timm.is_weights(wanted.handle):
-        return timm.load
+    if pytorch.is_weights(wanted.handle):
+        return pytorch.load
     if hugging_face.is_folder(wanted.handle):
         return hugging_face.load
     if wanted.spec is None and not os.path.exists(wanted.handle):

@@ -13,7 +13,6 @@ import filelock
 import tensorflow as tf
 
 from tfembed.data import Dataset
-from tfembed.distribution import check_distribution
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.loading import load_encoder
 from tfembed.features import FeatureCache
@@ -166,7 +165,11 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
 def _check_sharing(distribution: tf.distribute.Strategy | None, team: Team | None) -> None:
     if distribution is not None and team is not None:
         raise ValueError("Either trials are shared among processes, or each among devices: pass one of the two.")
-    check_distribution(distribution)
+    if isinstance(distribution, tf.distribute.MultiWorkerMirroredStrategy):
+        raise ValueError(
+            "distribution: the trials of a search are not spread over machines, which would have to decide alike. Let "
+            "the machines share the trials, see `workers`, or pass a MirroredStrategy."
+        )
 
 
 def _loaders(given: Any, is_shared: bool) -> dict[str, Callable[[], Encoder]]:

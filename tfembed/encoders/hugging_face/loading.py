@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfembed.encoders import keras_hub, timm
+from tfembed.encoders import keras_hub
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.hugging_face.folder import Folder, Tensors
 from tfembed.encoders.hugging_face.image_bodies import dinov2_shape, image_body, vit_shape
@@ -17,6 +17,7 @@ from tfembed.encoders.hugging_face.text_bodies import deberta_body, text_body, t
 from tfembed.encoders.hugging_face.tokenizers import text_tokens, usual_length
 from tfembed.encoders.hugging_face.weights import Names, fill
 from tfembed.encoders.pixels import ImagePixels
+from tfembed.encoders.pytorch import loading as pytorch
 from tfembed.encoders.repositories import CONFIG, fetch
 from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import EncoderSpec
@@ -52,7 +53,7 @@ def load(wanted: Request) -> Encoder:
     if kind in _IMAGES:
         return _load_image(wanted, folder, config)
     if "architecture" in config:
-        return timm.load(wanted)
+        return pytorch.load(wanted)
     raise ValueError(
         f"{folder.handle!r} is a model of type {kind!r}: expected one of texts ({', '.join(_TEXTS)}) or images "
         f"({', '.join(_IMAGES)}), or a network of timm. Look for one of these, or pass a SavedModel."

@@ -1,8 +1,8 @@
 """Encoders by short name: one literal table, its longer parts in modules of their own."""
 
-from tfembed.encoders.catalog_hub import HUB
-from tfembed.encoders.catalog_images import APPLICATIONS, TIMM
-from tfembed.encoders.catalog_models import MODELS
+from tfembed.encoders.catalog.hub import HUB
+from tfembed.encoders.catalog.images import APPLICATIONS, TIMM
+from tfembed.encoders.catalog.models import MODELS
 from tfembed.encoders.spec import EncoderSpec
 
 SPECS = (

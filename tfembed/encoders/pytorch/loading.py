@@ -12,12 +12,12 @@ import numpy as np
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.layer_names import up_to
 from tfembed.encoders.preprocessing import ImagePreprocessing
+from tfembed.encoders.pytorch.kinds import Network, network_of
+from tfembed.encoders.pytorch.network import Shapes, Sketch, fill, finished
+from tfembed.encoders.pytorch.state_dict import SUFFIXES, read_state_dict
 from tfembed.encoders.repositories import CONFIG, WEIGHTS, fetch
 from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import INTERPOLATIONS, EncoderSpec
-from tfembed.encoders.state_dict import SUFFIXES, read_state_dict
-from tfembed.encoders.torch_kinds import Network, network_of
-from tfembed.encoders.torch_network import Shapes, Sketch, fill, finished
 
 _MEAN, _SCALE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _POOLS = {None: keras.layers.GlobalAveragePooling2D, "mean": keras.layers.GlobalAveragePooling2D}

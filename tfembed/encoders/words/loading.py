@@ -6,12 +6,12 @@ from pathlib import Path
 import keras
 
 from tfembed.encoders.encoder import Encoder
-from tfembed.encoders.fasttext_file import read_fasttext
 from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import EncoderSpec
-from tfembed.encoders.vector_files import WordTable, read_text, read_word2vec
-from tfembed.encoders.word_pooling import WORD_POOLINGS, WordPooling
-from tfembed.encoders.words import Words
+from tfembed.encoders.words.fasttext import read_fasttext
+from tfembed.encoders.words.files import WordTable, read_text, read_word2vec
+from tfembed.encoders.words.layer import Words
+from tfembed.encoders.words.pooling import WORD_POOLINGS, WordPooling
 
 _TEXT, _BINARY = (".txt", ".vec"), ".bin"
 _MAX_LENGTH = 1024  # words cost little

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfembed.encoders.subwords import Subwords, ngram_buckets
+from tfembed.encoders.words.subwords import Subwords, ngram_buckets
 
 UNKNOWN = 0  # the place of all words that are not in the vocabulary
 _SIF = 1e-3  # "a" of Arora et al. (2017), who found 1e-3 to 1e-4 to serve equally well

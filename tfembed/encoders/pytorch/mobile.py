@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfembed.encoders.torch_network import Sketch
+from tfembed.encoders.pytorch.network import Sketch
 
 # The parts of timm's kinds of blocks in the order in which they act: a convolution and its norm, or a gate's two.
 _TIMM_PARTS = (

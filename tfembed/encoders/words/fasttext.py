@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfembed.encoders.subwords import Subwords, ngram_buckets
-from tfembed.encoders.vector_files import WordTable
-from tfembed.encoders.vector_reader import VectorReader, opened
+from tfembed.encoders.words.files import WordTable
+from tfembed.encoders.words.reader import VectorReader, opened
+from tfembed.encoders.words.subwords import Subwords, ngram_buckets
 from tfembed.progress import progress
 from tfembed.saved_model.graph import trace
 

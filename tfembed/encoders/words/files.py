@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tfembed.encoders.subwords import Subwords
-from tfembed.encoders.vector_reader import VectorReader, opened
+from tfembed.encoders.words.reader import VectorReader, opened
+from tfembed.encoders.words.subwords import Subwords
 from tfembed.progress import progress, waiting
 
 logger = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tfembed.encoders.torch_families import draw_densenet, draw_resnet, draw_vgg
-from tfembed.encoders.torch_mobile import draw_timm, draw_torchvision
-from tfembed.encoders.torch_network import Draw, Shapes, Style
+from tfembed.encoders.pytorch.families import draw_densenet, draw_resnet, draw_vgg
+from tfembed.encoders.pytorch.mobile import draw_timm, draw_torchvision
+from tfembed.encoders.pytorch.network import Draw, Shapes, Style
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,10 @@
-"""ResNet, VGG and DenseNet as TorchVision and timm have them; MobileNet and EfficientNet are in `torch_mobile`."""
+"""ResNet, VGG and DenseNet as TorchVision and timm have them; MobileNet and EfficientNet are in `mobile`."""
 
 from typing import Any
 
 import keras
 
-from tfembed.encoders.torch_network import Sketch
+from tfembed.encoders.pytorch.network import Sketch
 
 
 def draw_resnet(sketch: Sketch, image: Any) -> Any:
