@@ -270,6 +270,19 @@ def test_batching_over_rest(settings: Settings, tmp_path: Path) -> None:
     assert ":tensorflow:serving:batching_session:processed_batch_size_count{} 1" in text
 
 
+def test_batching_over_grpc_without_a_deadline(settings: Settings, tmp_path: Path) -> None:
+    """A client that sets no deadline, which gRPC makes one centuries away, is answered."""
+    file = tmp_path / "batching.txt"
+    file.write_text("max_batch_size { value: 4 } batch_timeout_micros { value: 1000 }")
+    batched = replace(settings, enable_batching=True, batching_parameters_file=file)
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "half"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.float32([2])))
+    with run_server(batched) as running, grpc.insecure_channel(running.grpc_address) as channel:
+        predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        assert predict(request).outputs["y"].float_val[0] == 3.0
+
+
 def test_the_command(models: Path) -> None:
     """`tfembed serve` says where it listens, serves, and ends with 0 on SIGTERM."""
     command = [sys.executable, "-m", "tfembed", "serve", str(models / "half_plus_two")]

@@ -183,10 +183,13 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
         return _answer(self._service, "HandleReloadConfigRequest", "", context, work)
 
 
+_NO_DEADLINE = 366 * 86400.0  # seconds; a client that sets none has its request wait for centuries
+
+
 def _answer(service: Service, api: str, model: str, context: Any, work: Callable[[float | None], Any]) -> Any:
     """Do the work of a request; an error ends it with TensorFlow's code and message."""
     left = context.time_remaining()
-    deadline = None if left is None else time.monotonic() + left
+    deadline = None if left is None or left > _NO_DEADLINE else time.monotonic() + left
     try:
         with service.counted((api, "GRPC")) as counted:
             counted(model)
