@@ -7,13 +7,29 @@ from tfembed.batches import Drawn, Epochs, InParts, order
 from tfembed.features.columns import Column, Features
 
 
+@pytest.mark.parametrize("parts", [1, 2, 3])
 @pytest.mark.parametrize("seed", [None, 0])
-def test_every_example_is_in_one_batch(seed):
+def test_every_example_is_in_one_batch(seed, parts):
     """Shuffled or not, an epoch has each row once, and all batches but the last short one are full."""
     lengths = np.random.default_rng(1).integers(1, 30, 50)
-    found = order(lengths, 8, None if seed is None else np.random.default_rng(seed))
+    rng = None if seed is None else np.random.default_rng(seed)
+    found = order(lengths, 8, rng, parts=parts)
     assert sorted(np.concatenate(found).tolist()) == list(range(50))
-    assert sorted(map(len, found)) == [2, *[8] * 6]
+    assert sorted(map(len, found)) == ([2, *[8] * 6] if parts < 3 else [*[8] * 5, 10])
+    assert len(found) == len(Epochs(lengths, 8, rng, parts=parts))
+
+
+def test_batches_in_parts_are_mixed_and_need_little_padding():
+    """Their parts are of like length; the batches have all lengths, which batches of like length have not."""
+    lengths = np.random.default_rng(0).integers(1, 100, 1600)
+    means, padded = {}, {}
+    for parts in (1, 4):
+        found = order(lengths, 32, np.random.default_rng(0), parts=parts)
+        means[parts] = np.std([lengths[rows].mean() for rows in found])
+        split = [part for rows in found for part in np.array_split(rows, parts)]
+        padded[parts] = sum(len(rows) * lengths[rows].max() for rows in split) - lengths.sum()
+    assert means[4] < means[1] * 0.7
+    assert padded[4] < padded[1]
 
 
 def test_epochs_differ_and_are_settled_by_the_seed():

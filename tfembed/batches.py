@@ -1,6 +1,6 @@
-"""Batches for training: features, labels and weights of examples, of like length together."""
+"""Batches for training: features, labels and weights of examples, in parts of like length."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,11 +12,11 @@ from tfembed.data import Dataset
 from tfembed.features import Source
 from tfembed.supervised_contrastive import classes_in_batch, draw_by_class
 
-# Examples are shuffled, then sorted by length within so many batches: little padding (5 to 8 % on Banking77 with its
-# length limit, 8 to 14 % on the mean without one), and batches that differ.
+# Examples are shuffled, then sorted by length within so many batches, so that neighbours need little padding.
 _BATCHES_PER_SORTING = 24
-# A batch that is drawn by class has texts of all lengths: in four parts of like length, half of the padding is gone.
-_MOST_PARTS = 4
+# A batch has parts, each of like length and padded for itself: less padding than in batches of like length throughout,
+# and batches that are as mixed as the examples. Parts of a few rows would cost more than their padding.
+_MOST_PARTS, _ROWS_IN_PART = 4, 8
 _ANY_EXAMPLES = np.zeros(_MOST_PARTS, np.int64)  # to see what tensors there are
 
 
@@ -27,10 +27,17 @@ def targets(labels: np.ndarray, data: Dataset) -> np.ndarray:
     return labels.astype("float32").reshape(len(labels), -1)
 
 
-def order(lengths: np.ndarray, batch_size: int, rng: np.random.Generator | None, smallest: int = 1) -> list[np.ndarray]:
-    """Rows in batches: examples of like length together, in random order where there is a generator.
+def order(
+    lengths: np.ndarray, batch_size: int, rng: np.random.Generator | None, *, parts: int = 1, smallest: int = 1
+) -> list[np.ndarray]:
+    """Rows in batches, in random order where there is a generator; those of each part are of like length.
 
-    A last batch that is smaller than `smallest` becomes part of the one before it.
+    Args:
+        lengths: Of the examples.
+        batch_size: Rows in a batch; the last has what is left.
+        rng: Draws; without one, batches are of like length throughout.
+        parts: Of a batch, each of other lengths, shortest first.
+        smallest: A last batch that has fewer rows, or fewer than parts, becomes part of the one before it.
 
     Example:
         >>> [rows.tolist() for rows in order(np.array([5, 1, 4, 2]), 2, None)]
@@ -39,13 +46,17 @@ def order(lengths: np.ndarray, batch_size: int, rng: np.random.Generator | None,
     if rng is None:
         drawn = np.argsort(lengths, kind="stable")
     else:
-        chunk = batch_size * _BATCHES_PER_SORTING
+        chunk, group = batch_size * _BATCHES_PER_SORTING, max(1, batch_size // parts)
         drawn = rng.permutation(len(lengths))
         chunks = [drawn[start : start + chunk] for start in range(0, len(drawn), chunk)]
         drawn = np.concatenate([rows[np.argsort(lengths[rows], kind="stable")] for rows in chunks])
+        whole = len(drawn) // group * group
+        drawn = np.concatenate([rng.permutation(drawn[:whole].reshape(-1, group)).ravel(), drawn[whole:]])
     batches = [drawn[start : start + batch_size] for start in range(0, len(drawn), batch_size)]
-    if len(batches) > 1 and len(batches[-1]) < smallest:
+    if len(batches) > 1 and len(batches[-1]) < max(smallest, parts):
         batches[-2:] = [np.concatenate(batches[-2:])]
+    if parts > 1:
+        batches = [rows[np.argsort(lengths[rows], kind="stable")] for rows in batches]
     return batches if rng is None else [batches[i] for i in rng.permutation(len(batches))]
 
 
@@ -93,16 +104,24 @@ class Epochs:
     """The rows of each batch, drawn anew each time it is gone through; see `order`."""
 
     def __init__(
-        self, lengths: np.ndarray, batch_size: int, rng: np.random.Generator | None, smallest: int = 1
+        self,
+        lengths: np.ndarray,
+        batch_size: int,
+        rng: np.random.Generator | None,
+        *,
+        parts: int = 1,
+        smallest: int = 1,
     ) -> None:
-        self._lengths, self._batch_size, self._rng, self._smallest = lengths, batch_size, rng, smallest
+        self._lengths, self._batch_size, self._rng = lengths, batch_size, rng
+        self._parts, self._smallest = parts, max(smallest, parts)
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self._lengths), self._batch_size)
         return max(1, whole + (rest >= self._smallest)) if len(self._lengths) else 0
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return iter(order(self._lengths, self._batch_size, self._rng, self._smallest))
+        drawn = order(self._lengths, self._batch_size, self._rng, parts=self._parts, smallest=self._smallest)
+        return iter(drawn)
 
 
 class Drawn:
@@ -154,6 +173,16 @@ class InParts:
             feature, _, part = name.rpartition("_")
             found[int(part)][feature] = tensor
         return found
+
+
+def in_parts(features: Sequence[Source], batch_size: int) -> list[Source]:
+    """Features of training and validation part, with as many parts in each of their batches where lengths vary."""
+    training, *_ = features
+    fewest = min(len(each.lengths) for each in features if len(each.lengths))
+    parts = min(_MOST_PARTS, batch_size // _ROWS_IN_PART, fewest)
+    if parts < 2 or training.lengths.min() == training.lengths.max():
+        return list(features)
+    return [InParts(each, parts) if len(each.lengths) else each for each in features]
 
 
 def inputs_of(features: Source) -> dict[str, keras.KerasTensor]:

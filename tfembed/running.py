@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfembed.batches import Drawn, Epochs, InParts, batches, inputs_of, resident, targets
+from tfembed.batches import Drawn, Epochs, InParts, batches, in_parts, inputs_of, resident, targets
 from tfembed.data import Dataset, Split, class_weights
 from tfembed.distribution import num_replicas, prepare_fit, spread
 from tfembed.encoders.encoder import INPUTS, Encoder, Suffix
@@ -91,6 +91,8 @@ def run_phase(  # noqa: PLR0913 - what the result depends on, and who watches
         if phase.objective == "contrastive":
             features[0] = InParts.by_class(features[0], data.train.labels, phase.batch_size)
             distribution = None
+        elif distribution is None and cut < len(encoder.blocks):
+            features = in_parts(features, phase.batch_size)
         work = _Work(parts, data, phase, seed, balanced, features[0], features[1], cut, distribution)
         trained = [*encoder.trainable_variables]
         trained += head.trainable_variables if phase.objective == "labels" else []
@@ -147,9 +149,10 @@ class _Work:
     def model(self) -> keras.Model:
         """The model from the cut to the logits, or to the embeddings; its weights are those of the whole."""
         inputs, suffix = inputs_of(self.features), Suffix(self.parts.encoder, self.cut)
-        if isinstance(self.features, InParts):
-            return keras.Model(inputs, keras.ops.concatenate([suffix(part) for part in self.features.parts(inputs)]))
-        return keras.Model(inputs, self.parts.head(suffix(inputs)))
+        if not isinstance(self.features, InParts):
+            return keras.Model(inputs, self.parts.head(suffix(inputs)))
+        embeddings = keras.ops.concatenate([suffix(part) for part in self.features.parts(inputs)])
+        return keras.Model(inputs, embeddings if self.phase.objective == "contrastive" else self.parts.head(embeddings))
 
     def rows(self) -> Epochs | Drawn:
         """Which examples each batch has."""
@@ -157,7 +160,12 @@ class _Work:
         if self.phase.objective == "contrastive":
             lengths = self.features.lengths
             return Drawn(self.data.train.labels, lengths, self.phase.batch_size, self.phase.steps, rng)
-        return Epochs(self.features.lengths, self.phase.batch_size, rng, num_replicas(self.distribution))
+        return self.epochs(self.features, self.phase.batch_size, rng)
+
+    def epochs(self, features: Source, batch_size: int, rng: np.random.Generator | None) -> Epochs:
+        """Which examples of one of the parts of the data each batch has, all of them once."""
+        parts = features.num_parts if isinstance(features, InParts) else 1
+        return Epochs(features.lengths, batch_size, rng, parts=parts, smallest=num_replicas(self.distribution))
 
     def optimizer(self, num_steps: int) -> keras.optimizers.Optimizer:
         """AdamW with the rates of the phase: the top block that trains has the head's, each below it a lower one."""
@@ -204,7 +212,7 @@ def _fit(work: _Work, on_epoch: Callable[[dict[str, float]], None] | None) -> di
     if len(data.validation) and not isinstance(rows, Drawn):
         expected = targets(data.validation.labels, data)
         size = max(phase.batch_size, _VALIDATION_BATCH)
-        order = Epochs(work.validation.lengths, size, None, num_replicas(work.distribution))
+        order = work.epochs(work.validation, size, None)
         validation = batches(work.validation, expected, _ones(data.validation), order)
     if head_only:
         given = resident(work.features, wanted, _shares(work), batch_size=phase.batch_size, seed=work.seed)
