@@ -98,6 +98,7 @@ def ours(data: Any, seed: int) -> tuple[float, float, str]:
     found = {strategy: trained(strategy) for strategy in candidates}
     best = min(candidates, key=lambda strategy: found[strategy][0])
     seconds, model = time.perf_counter() - began, found[best][1]
+    encoder.join(best.phases[-1].depths)  # which the candidates share
     return te.evaluate(model, data.test)["accuracy"], seconds, best.name
 
 

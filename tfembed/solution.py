@@ -73,8 +73,8 @@ def _few_directions(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 # Inverse strengths of the L2 penalty; small sets of normalised embeddings want weak penalties. Weaker ones take longer.
-_GRID = (0.1, 1.0, 10.0, 100.0, 1000.0)
-_FIRST = _GRID[1:4]
+_GRID = (0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0)
+_FIRST = _GRID[2:5]
 _ENOUGH_TO_CHOOSE = 1e-4
 
 
