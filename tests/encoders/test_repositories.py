@@ -25,6 +25,7 @@ class Hub:
             path.relative_to(DATA / "bert").as_posix(): path.read_bytes() for path in (DATA / "bert").rglob("*")
         }
         self.files |= {"pytorch_model.bin": b"a pickle", "onnx/model.onnx": b"another format"}
+        self.digests = {name: hashlib.sha256(content).hexdigest() for name, content in self.files.items()}
         self.asked: list[str] = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.address = f"http://127.0.0.1:{self.server.server_port}"
@@ -39,15 +40,13 @@ class Hub:
             return 200, {}, json.dumps({"id": "owner/tiny", "sha": COMMIT, "siblings": siblings}).encode()
         name = path.removeprefix(f"/owner/tiny/resolve/{COMMIT}/").removeprefix("/owner/tiny/resolve/main/")
         if name in self.files:
-            digest = hashlib.sha256((DATA / "bert" / name).read_bytes()).hexdigest()
-            return 200, {"ETag": f'"{digest}"', "X-Repo-Commit": COMMIT}, self.files[name]
+            return 200, {"ETag": f'"{self.digests[name]}"', "X-Repo-Commit": COMMIT}, self.files[name]
         return 404, {"X-Error-Code": "RepoNotFound"}, b"{}"
 
     def _entry(self, name: str) -> dict:
         entry = {"type": "file", "path": name, "size": len(self.files[name]), "oid": "0" * 40}
         if name.endswith(".safetensors"):
-            digest = hashlib.sha256((DATA / "bert" / name).read_bytes()).hexdigest()
-            entry["lfs"] = {"oid": digest, "size": len(self.files[name]), "pointerSize": 100}
+            entry["lfs"] = {"oid": self.digests[name], "size": len(self.files[name]), "pointerSize": 100}
         return entry
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -94,6 +93,18 @@ def test_a_model_is_downloaded_once(hub):
     asked = len(hub.asked)
     te.load_encoder("hf://owner/tiny")
     assert len(hub.asked) == asked
+
+
+def test_pickles_are_downloaded_where_they_are_trusted_and_there_is_nothing_else(hub, tmp_path, monkeypatch):
+    """Without trust they stay there, and the message says what to pass."""
+    assert not (fetch("owner/tiny", trust=True) / "pytorch_model.bin").exists()
+    hub.files.pop("model.safetensors")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "another"))
+    with pytest.raises(ValueError, match=r"where there is none but pytorch_model\.bin, pass trust=True"):
+        te.load_encoder("hf://owner/tiny")
+    assert (fetch("owner/tiny", trust=True) / "pytorch_model.bin").exists()
+    with pytest.raises(ValueError, match=r"in pytorch_model\.bin, a pickle"):
+        te.load_encoder("hf://owner/tiny")
 
 
 def test_what_another_program_left_is_completed(hub):

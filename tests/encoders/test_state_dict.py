@@ -1,19 +1,14 @@
 """Files of PyTorch's weights, without PyTorch: what is read, and what is refused by name."""
 
-import io
 import pickle
 import struct
-import sys
-import types
-import zipfile
-from collections import OrderedDict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from torch_pickles import Storage, Tensor, pickled, torch_names, zipped
 
 from tfembed.encoders.pytorch.state_dict import read_state_dict
 
@@ -30,55 +25,14 @@ class Spy:
         return (open, (str(self.path), "w"))
 
 
-def zipped(path: Path, content: bytes, **more: bytes) -> Path:
-    """A file in PyTorch's zip format."""
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", content)
-        for name, value in more.items():
-            archive.writestr(f"archive/{name}", value)
-    return path
-
-
 @pytest.fixture
-def torch_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Modules under PyTorch's names, so that pickles can be written that ask for them."""
-    torch, inner = types.ModuleType("torch"), types.ModuleType("torch._utils")
-    torch.FloatStorage = type("FloatStorage", (), {"__module__": "torch"})
-    torch._utils = inner
-
-    def _rebuild_tensor_v2(*_: Any) -> None:
-        """A name in a pickle."""
-
-    _rebuild_tensor_v2.__module__, _rebuild_tensor_v2.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
-    inner._rebuild_tensor_v2 = _rebuild_tensor_v2
-    monkeypatch.setitem(sys.modules, "torch", torch)
-    monkeypatch.setitem(sys.modules, "torch._utils", inner)
-    return torch
-
-
-class Storage:
-    """Stands for values that lie beside a pickle."""
-
-    def __init__(self, key: str, count: int) -> None:
-        self.key, self.count = key, count
+def torch(monkeypatch: pytest.MonkeyPatch) -> Any:
+    return torch_names(monkeypatch)
 
 
 def tensor_pickle(torch: Any, count: int, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> bytes:
     """A pickle of a state dict with one tensor `w`."""
-
-    class Tensor:
-        def __reduce__(self) -> Any:
-            return (torch._utils._rebuild_tensor_v2, (Storage("0", count), offset, size, stride, False, OrderedDict()))
-
-    class Pickler(pickle.Pickler):
-        def persistent_id(self, value: Any) -> Any:
-            if isinstance(value, Storage):
-                return ("storage", torch.FloatStorage, value.key, "cpu", value.count)
-            return None
-
-    buffer = io.BytesIO()
-    Pickler(buffer, 2).dump(OrderedDict(w=Tensor()))
-    return buffer.getvalue()
+    return pickled(torch, {"w": Tensor(torch, Storage("0", count), offset, size, stride)})
 
 
 def test_a_file_of_torch_save_is_read() -> None:
@@ -125,9 +79,9 @@ def test_an_old_pickle_runs_nothing_either(tmp_path: Path) -> None:
     assert not victim.exists()
 
 
-def test_what_is_beside_the_weights_is_left_out_if_trusted(tmp_path: Path, torch_names: Any) -> None:
+def test_what_is_beside_the_weights_is_left_out_if_trusted(tmp_path: Path, torch: Any) -> None:
     """A checkpoint with objects of a program keeps its tensors, once it is trusted."""
-    inner = tensor_pickle(torch_names, 2, 0, (2,), (1,))
+    inner = tensor_pickle(torch, 2, 0, (2,), (1,))
     path = zipped(tmp_path / "run.pth", inner, **{"data/0": np.float32([3, 4]).tobytes()})
     assert read_state_dict(path)["w"].tolist() == [3, 4]
 
@@ -137,10 +91,10 @@ def test_what_is_beside_the_weights_is_left_out_if_trusted(tmp_path: Path, torch
     [(0, (3,), (1,)), (1, (2,), (1,)), (0, (2,), (7,)), (-1, (1,), (1,)), (0, (2,), (-1,))],
 )
 def test_a_tensor_stays_within_its_values(
-    tmp_path: Path, torch_names: Any, offset: int, size: tuple[int], stride: tuple[int]
+    tmp_path: Path, torch: Any, offset: int, size: tuple[int], stride: tuple[int]
 ) -> None:
     """A tensor that would read memory beside its values is refused."""
-    content = tensor_pickle(torch_names, 2, offset, size, stride)
+    content = tensor_pickle(torch, 2, offset, size, stride)
     path = zipped(tmp_path / "w.pth", content, **{"data/0": np.float32([3, 4]).tobytes()})
     with pytest.raises(ValueError, match=r"w\.pth.*reaches beyond its 2 values"):
         read_state_dict(path)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, PICKLES = "config.json", "model.safetensors", "pytorch_model*.bin"
 # What a model may consist of; weights in other formats lie beside it and are left there.
 _WANTED = ["README.md", "*.json", "*.txt", "*.model", "*.safetensors", "model*.weights.h5", "assets/*"]
 _UNWANTED = ["onnx/*", "openvino/*", "coreml/*", "*/onnx/*", "*/openvino/*", "checkpoint-*", "runs/*"]
@@ -15,13 +15,14 @@ _WEIGHTS = ("*.safetensors", "*.weights.h5")
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
-def fetch(name: str) -> Path:
+def fetch(name: str, *, trust: bool = False) -> Path:
     """The folder of a model, downloaded if it is not in the cache of huggingface_hub.
 
     What is in the cache is taken as it is, without a look at the network: pass a revision for another state.
 
     Args:
         name: `owner/name`, or `owner/name@revision` with a branch, a tag or a commit.
+        trust: Whether weights may be pickles, where there are no others.
 
     Returns:
         The folder; its files may be links into the cache.
@@ -31,25 +32,36 @@ def fetch(name: str) -> Path:
         ConnectionError: If it must be downloaded and cannot be, or arrives damaged.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     repository, _, revision = name.partition("@")
     download = functools.partial(
         snapshot_download,
         repository,
         revision=revision or None,
-        allow_patterns=_WANTED,
         ignore_patterns=_UNWANTED,
         endpoint=os.environ.get("HF_ENDPOINT"),
     )
+    folder = _fetched(name, functools.partial(download, allow_patterns=_WANTED))
+    if trust and not _has_weights(folder):
+        folder = _downloaded(name, functools.partial(download, allow_patterns=[*_WANTED, PICKLES, f"*/{PICKLES}"]))
+    return folder
+
+
+def _fetched(name: str, download: Callable[..., str]) -> Path:
+    """The folder as it is in the cache, if it has weights there; else as it is downloaded."""
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
     try:
         folder = Path(download(local_files_only=True))
     except HFValidationError as error:
         raise ValueError(f"'hf://{name}' is no handle: expected hf://owner/name. Look for it on {_site()}.") from error
     except LocalEntryNotFoundError:
         return _downloaded(name, download)
-    is_whole = any(next(folder.glob(pattern), None) for pattern in _WEIGHTS)  # or what another program needed of it
-    return folder if is_whole else _downloaded(name, download)
+    return folder if _has_weights(folder) else _downloaded(name, download)  # or what another program needed of it
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(next(folder.glob(pattern), None) for pattern in (*_WEIGHTS, PICKLES))
 
 
 def _downloaded(name: str, download: Callable[[], str]) -> Path:
@@ -89,7 +101,7 @@ def _site() -> str:
 
 def _check(folder: Path, name: str) -> None:
     """Check the files against the checksums by which the Hub names them."""
-    for path in folder.rglob("*.safetensors"):
+    for path in (*folder.rglob("*.safetensors"), *folder.rglob(PICKLES)):
         stored = path.resolve()
         if _SHA256.fullmatch(stored.name) is None:
             continue

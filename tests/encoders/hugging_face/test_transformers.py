@@ -14,6 +14,7 @@ import tensorflow as tf
 from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from torch_pickles import torch_names, write_state_dict
 
 import tfembed as te
 
@@ -173,13 +174,24 @@ def test_no_weight_is_left_out_or_left_over(tmp_path):
 
 
 def test_pickles_are_refused_by_name(tmp_path):
-    """pytorch_model.bin alone: the message says why not, and how to convert it."""
+    """pytorch_model.bin alone: the message says why not, and what to do."""
     folder = copied("bert", tmp_path)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(
-        ValueError, match=r"in pytorch_model\.bin, a pickle.*expected model\.safetensors.*save_pretrained"
-    ):
+    with pytest.raises(ValueError, match=r"in pytorch_model\.bin, a pickle.*expected model\.safetensors.*trust=True"):
         te.load_encoder(folder)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_tensors_of_a_trusted_pickle_are_read(parts, tmp_path, monkeypatch):
+    """pytorch_model.bin, or its parts, give the same embeddings as model.safetensors; nothing but tensors is read."""
+    folder, expected = copied("bert", tmp_path), expected_of("bert")
+    tensors = list(load_file(folder / "model.safetensors").items())
+    (folder / "model.safetensors").unlink()
+    for i in range(parts):
+        name = "pytorch_model.bin" if parts == 1 else f"pytorch_model-0000{i}-of-00002.bin"
+        write_state_dict(torch_names(monkeypatch), folder / name, dict(tensors[i::parts]))
+    encoder = te.load_encoder(folder, trust=True)
+    np.testing.assert_allclose(encoder(expected["texts"]), expected["mean"], atol=2e-5)
 
 
 def test_a_torn_file_is_refused(tmp_path):

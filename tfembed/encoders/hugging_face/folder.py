@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
-from tfembed.encoders.repositories import WEIGHTS
+from tfembed.encoders.pytorch.state_dict import read_state_dict
+from tfembed.encoders.repositories import PICKLES, WEIGHTS
 
 _INDEX = "model.safetensors.index.json"
-_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "model.ckpt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,15 @@ class Tensors:
     Args:
         path: A folder with model.safetensors, or with its parts and their index; or a safetensors file.
         handle: What the user called it, for messages.
+        trust: Whether pickles will do, where there is nothing else; of these nothing but tensors is read even then.
 
     Raises:
         ValueError: If there are none, if they are pickles, or if a file is damaged.
     """
 
-    def __init__(self, path: Path, handle: str) -> None:
-        self._path, self._handle = path, handle
+    def __init__(self, path: Path, handle: str, *, trust: bool = False) -> None:
+        self._path, self._handle, self._trust = path, handle, trust
+        self._pickled: dict[str, np.ndarray] = {}
         self._file_of = {name: file for file in self._files() for name in self._names_in(file)}
 
     def __iter__(self) -> Iterator[str]:
@@ -79,6 +81,8 @@ class Tensors:
         return name in self._file_of
 
     def __getitem__(self, name: str) -> np.ndarray:
+        if name in self._pickled:
+            return self._pickled[name].astype("float32")
         with safe_open(self._file_of[name], framework="tensorflow") as file:  # NumPy alone does not know bfloat16
             return file.get_tensor(name).numpy().astype("float32")
 
@@ -93,15 +97,24 @@ class Tensors:
             if missing := [file.name for file in files if not file.is_file()]:
                 raise ValueError(f"{self._handle!r} lacks {missing}, which {_INDEX} names. Copy them to {self._path}.")
             return files
-        if pickles := [name for name in _PICKLES if (self._path / name).exists()]:
+        pickles = sorted(self._path.glob(PICKLES))
+        if pickles and not self._trust:
             raise ValueError(
-                f"{self._handle!r} has its weights in {pickles[0]}, a pickle, which can run any program when it is "
-                f"read: expected {WEIGHTS}. Convert it where you trust it, with "
-                "transformers.AutoModel.from_pretrained(folder).save_pretrained(folder), and pass the folder."
+                f"{self._handle!r} has its weights in {pickles[0].name}, a pickle, which can ask for any program to be "
+                f"run: expected {WEIGHTS}. Pass trust=True (--trust) to have the tensors in it read, and nothing else."
             )
-        raise ValueError(f"{self._handle!r} has no weights: expected {WEIGHTS} in {self._path}. Copy it there.")
+        if pickles:
+            return pickles
+        raise ValueError(
+            f"{self._handle!r} has no weights: expected {WEIGHTS} in {self._path}. Copy it there; where there is none "
+            "but pytorch_model.bin, pass trust=True (--trust)."
+        )
 
     def _names_in(self, file: Path) -> list[str]:
+        if file.match(PICKLES):
+            found = read_state_dict(file, trust=True)
+            self._pickled |= found
+            return list(found)
         try:
             with safe_open(file, framework="numpy") as opened:
                 return list(opened.keys())

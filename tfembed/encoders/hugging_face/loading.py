@@ -43,7 +43,7 @@ def load(wanted: Request) -> Encoder:
         ConnectionError: If it must be downloaded and cannot be.
     """
     remote = str(wanted.handle).startswith("hf:")
-    folder = Folder(fetch(wanted.rest) if remote else Path(wanted.handle), str(wanted.handle))
+    folder = Folder(fetch(wanted.rest, trust=wanted.trust) if remote else Path(wanted.handle), str(wanted.handle))
     config = folder.read(CONFIG)
     if "registered_name" in config:  # KerasHub wrote it
         return keras_hub.load_preset(wanted, str(folder.path))
@@ -71,7 +71,7 @@ def _load_text(wanted: Request, folder: Folder, config: dict[str, Any]) -> Encod
         body, names, positions = text_body(shape, pooled=pooled), text_names(config), shape.max_length
     _fill(body, names, wanted, folder)
     if modules.dense and not pooled:
-        body = with_dense(body, modules, folder)
+        body = with_dense(body, modules, folder, trust=wanted.trust)
     most = max(modules.max_length or min(positions, usual_length(folder)), wanted.max_length or 0)
     if most > positions:
         raise ValueError(
@@ -108,7 +108,7 @@ def _load_image(wanted: Request, folder: Folder, config: dict[str, Any]) -> Enco
 def _fill(body: keras.Model, names: Names, wanted: Request, folder: Folder) -> None:
     if wanted.weights is not None:
         path = folder.path if wanted.weights == PRETRAINED else Path(wanted.weights)
-        fill(body, Tensors(path, folder.handle), names, folder.handle)
+        fill(body, Tensors(path, folder.handle, trust=wanted.trust), names, folder.handle)
 
 
 def _described(wanted: Request, folder: Folder, kind: str) -> EncoderSpec:

@@ -98,13 +98,14 @@ def _prefix(folder: Folder, pooling: dict[str, Any]) -> str:
     return prefix
 
 
-def with_dense(body: keras.Model, modules: Modules, folder: Folder) -> keras.Model:
+def with_dense(body: keras.Model, modules: Modules, folder: Folder, *, trust: bool = False) -> keras.Model:
     """A transformer with the pooling and the dense layers of its folder behind it.
 
     Args:
         body: From `token_ids` and `padding_mask` to a vector per token.
         modules: With the folders of dense layers.
         folder: Where they lie.
+        trust: See Tensors.
 
     Returns:
         A model from the same inputs to one vector per text.
@@ -127,6 +128,6 @@ def with_dense(body: keras.Model, modules: Modules, folder: Folder) -> keras.Mod
         x = layer(x)
         layers.append(layer)
     for layer, path in zip(layers, modules.dense, strict=True):
-        tensors = Tensors(folder.path / path, f"{folder.handle}/{path}")
+        tensors = Tensors(folder.path / path, f"{folder.handle}/{path}", trust=trust)
         layer.set_weights([tensors["linear.weight"].T, *([tensors["linear.bias"]] if layer.use_bias else [])])
     return keras.Model(body.input, x, name="body")
