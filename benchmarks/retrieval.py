@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=27)
     parser.add_argument("--shots", type=int, default=10)
     parser.add_argument("--blocks", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     if options.shared is None:

@@ -137,7 +137,7 @@ def test_strategies_say_what_they_do(capsys):
         "0.4 for each block further down; computed once: block_1",
         "  4 solve: only the head trains, solved to its optimum; computed once: the embeddings",
         "contrastive(3)",
-        "  1 contrastive: block_1 to block_3 (420 values) train for 40 steps at learning rate 0.0003, on batches drawn "
+        "  1 contrastive: block_1 to block_3 (420 values) train for 40 steps at learning rate 0.0001, on batches drawn "
         "by class; the head rests; computed once: nothing of the encoder",
         "  2 probe: only the head trains, solved to its optimum; computed once: the embeddings",
     ]

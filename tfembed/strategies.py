@@ -189,7 +189,7 @@ def lora(rank: int = 8, *, num_unfrozen: int | bool = True, learning_rate: float
     return _after_probe(f"lora({rank})", phase)
 
 
-def contrastive(num_unfrozen: int, *, learning_rate: float = 3e-4, steps: int = 40) -> Strategy:
+def contrastive(num_unfrozen: int, *, learning_rate: float = 1e-4, steps: int = 40) -> Strategy:
     """Draw examples of a class together and push classes apart in the top blocks, then probe; for few examples.
 
     Supervised contrastive learning (https://arxiv.org/abs/2004.11362), which serves as SetFit does.

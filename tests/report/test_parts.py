@@ -163,7 +163,7 @@ def test_depth_is_how_far_down_it_trained() -> None:
             [4, 0],
             ["norms of all blocks and the head; 2 of at most 20 epochs, rate 0.001; nothing of the encoder"],
         ),
-        (te.contrastive(1), [3], ["four; 40 steps on batches drawn by class, rate 0.0003; one to three"]),
+        (te.contrastive(1), [3], ["four; 40 steps on batches drawn by class, rate 0.0001; one to three"]),
     ],
     ids=lambda value: value.name if isinstance(value, te.Strategy) else "",
 )  # fmt: skip
