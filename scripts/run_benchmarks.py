@@ -46,20 +46,19 @@ def section(path: Path, options: list[str], printed: str, shared: Path | None) -
     """What RESULTS.md has about a benchmark."""
     given = " ".join([*(["--shared FOLDER"] if shared else []), *options])
     printed = "\n".join(line for line in printed.split("\n") if not line.startswith("command: "))
-    return (
-        f"## {path.name}\n\n{machine()}.\n\n```\n$ python benchmarks/{path.name} {given}".rstrip()
-        + f"\n{printed.replace(str(shared), 'FOLDER')}\n```\n"
-    )
+    if shared:
+        printed = printed.replace(str(shared), "FOLDER")
+    command = f"$ python benchmarks/{path.name} {given}".rstrip()
+    return f"## {path.name}\n\n{machine()}.\n\n```\n{command}\n{printed}\n```\n"
 
 
 def machine() -> str:
     """Day, commit, machine and versions, in one line."""
     found, versions = look(), installed()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout
     cpu = found["cpu"]
     parts = [
         datetime.date.today().isoformat(),
-        f"commit {commit.strip() or 'unknown'}",
+        f"commit {commit()}",
         f"{cpu['name']}, {cpu['cores']} cores ({' '.join(cpu['features'])})",
         *(device["name"] for device in found.get("devices", ())),
         f"{(found['memory'] or 0) / 2**30:.0f} GiB",
@@ -67,6 +66,16 @@ def machine() -> str:
         *(f"{name} {versions[name]}" for name in ("tensorflow", "keras", "keras-hub", "keras-tuner")),
     ]
     return "; ".join(parts)
+
+
+def commit() -> str:
+    """The commit that is measured, and whether anything else than the results was changed since."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=ROOT).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", ".", f":!{RESULTS.relative_to(ROOT)}")
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + (" with changes" if changed else "")
 
 
 def keep(name: str, text: str, file: Path = RESULTS) -> None:

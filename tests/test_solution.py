@@ -110,6 +110,14 @@ def test_the_loss_is_that_of_the_examples_left_out():
     assert solve_linear(apart[:3], np.arange(3), task="classification", seed=0, balanced=False).loss is None
 
 
+def test_the_strength_is_found_beyond_where_the_search_for_it_begins():
+    """Of labels by chance it is the least of the grid, so that they cost no more than no knowledge at all."""
+    x, y = blobs(2)
+    chance = np.random.default_rng(0).permutation(y)
+    loss = solve_linear(x, chance, task="classification", seed=0, balanced=False).loss
+    assert loss < np.log(2)  # 0.707 where the search ends with what it began with
+
+
 def test_one_example_of_each_class_is_enough():
     """Where nothing can be held out, a penalty is taken as it is, and the examples are told apart."""
     x, y = np.eye(3, 5, dtype="float32"), np.arange(3)

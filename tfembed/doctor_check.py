@@ -93,7 +93,7 @@ def _bfloat16() -> bool | None:
         from tfembed.encoders.compute import has_bfloat16
 
         return has_bfloat16()
-    except Exception:
+    except Exception:  # an installation that is broken is what the doctor is asked about: the imports say so
         return None
 
 

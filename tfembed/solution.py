@@ -82,6 +82,7 @@ def _solve_classes(
     x: np.ndarray, y: np.ndarray, seed: int, balanced: bool
 ) -> tuple[np.ndarray, np.ndarray, float | None]:
     from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold
     from threadpoolctl import threadpool_limits
 
     counts = np.bincount(y, minlength=2)
@@ -91,7 +92,8 @@ def _solve_classes(
     folds, strength, loss = min(5, int(counts.min())), 10.0, None
     with threadpool_limits(1):  # the products are small: threads cost more than they give, much more on a busy machine
         if folds > 1:
-            losses = _left_out_losses(x.astype(np.float32), y, (folds, seed), options)
+            split = StratifiedKFold(folds, shuffle=True, random_state=seed)
+            losses = _left_out_losses(x.astype(np.float32), y, split, options)
             strength = min(losses, key=lambda each: losses[each])
             loss = losses[strength]
         model = LogisticRegression(C=strength, tol=1e-6, **options).fit(x, y)
@@ -101,18 +103,14 @@ def _solve_classes(
     return kernel, bias, loss
 
 
-def _left_out_losses(
-    x: np.ndarray, y: np.ndarray, draw: tuple[int, int], options: dict[str, Any]
-) -> dict[float, float]:
-    """The log loss of left out examples by strength: the best of the grid, its neighbours; draw: folds and seed."""
+def _left_out_losses(x: np.ndarray, y: np.ndarray, split: Any, options: dict[str, Any]) -> dict[float, float]:
+    """The log loss of left out examples by strength, for the best of the grid and its neighbours at the least."""
     from joblib import parallel_config
     from sklearn.linear_model import LogisticRegressionCV
-    from sklearn.model_selection import StratifiedKFold
 
-    split = StratifiedKFold(draw[0], shuffle=True, random_state=draw[1])
     losses: dict[float, float] = {}
     wanted: tuple[float, ...] = _FIRST
-    with parallel_config("threading", n_jobs=min(draw[0], os.cpu_count() or 1)):  # a fold each
+    with parallel_config("threading", n_jobs=min(split.n_splits, os.cpu_count() or 1)):  # a fold each
         while wanted:
             chosen = LogisticRegressionCV(
                 Cs=wanted,

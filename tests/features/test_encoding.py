@@ -1,5 +1,6 @@
 """Computing features: in the order of the examples, without padding, in memory or in a folder."""
 
+from itertools import product
 from pathlib import Path
 
 import keras
@@ -142,8 +143,7 @@ def test_little_of_banking77_is_padding(num_shots, batch_size, minilm, shared):
     limited = np.minimum(lengths, np.percentile(lengths, 99).astype(int))
     for each in (lengths, limited):
         assert padding(batches(each, np.argsort(each, kind="stable")), each) <= 0.15
-    parts = max(1, batch_size // 8)
-    for seed in range(3):
+    for seed, parts in product(range(3), {1, max(1, batch_size // 8)}):  # one over several devices
         drawn = order(limited, batch_size, np.random.default_rng(seed), parts=parts)
         assert padding([part for rows in drawn for part in np.array_split(rows, parts)], limited) <= 0.15
 

@@ -173,12 +173,14 @@ def test_no_weight_is_left_out_or_left_over(tmp_path):
             te.load_encoder(folder)
 
 
-def test_pickles_are_refused_by_name(tmp_path):
-    """pytorch_model.bin alone: the message says why not, and what to do."""
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pth"])
+def test_pickles_are_refused_by_name(name, tmp_path):
+    """In the folder, or passed as its weights: the message says why not, and what to do."""
     folder = copied("bert", tmp_path)
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(ValueError, match=r"in pytorch_model\.bin, a pickle.*expected model\.safetensors.*trust=True"):
-        te.load_encoder(folder)
+    pickle = (folder / "model.safetensors").rename(folder / name)
+    for weights in ("pretrained", pickle):
+        with pytest.raises(ValueError, match=f"in {name}, a pickle.*expected model.safetensors.*trust=True"):
+            te.load_encoder(folder, weights=weights)
 
 
 @pytest.mark.parametrize("parts", [1, 2])

@@ -14,6 +14,7 @@ from tfembed.encoders.pytorch.state_dict import read_state_dict
 from tfembed.encoders.repositories import PICKLES, WEIGHTS
 
 _INDEX = "model.safetensors.index.json"
+_PICKLES = (PICKLES, "model.pt", "model.pth", "model.ckpt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +98,22 @@ class Tensors:
             if missing := [file.name for file in files if not file.is_file()]:
                 raise ValueError(f"{self._handle!r} lacks {missing}, which {_INDEX} names. Copy them to {self._path}.")
             return files
-        pickles = sorted(self._path.glob(PICKLES))
-        if pickles and not self._trust:
-            raise ValueError(
-                f"{self._handle!r} has its weights in {pickles[0].name}, a pickle, which can ask for any program to be "
-                f"run: expected {WEIGHTS}. Pass trust=True (--trust) to have the tensors in it read, and nothing else."
-            )
-        if pickles:
-            return pickles
+        for pattern in _PICKLES:
+            if pickles := sorted(self._path.glob(pattern)):
+                return pickles
         raise ValueError(
             f"{self._handle!r} has no weights: expected {WEIGHTS} in {self._path}. Copy it there; where there is none "
             "but pytorch_model.bin, pass trust=True (--trust)."
         )
 
     def _names_in(self, file: Path) -> list[str]:
-        if file.match(PICKLES):
+        if any(file.match(pattern) for pattern in _PICKLES):
+            if not self._trust:
+                raise ValueError(
+                    f"{self._handle!r} has its weights in {file.name}, a pickle, which can ask for any program to be "
+                    f"run: expected {WEIGHTS}. Pass trust=True (--trust) to have the tensors in it read, and nothing "
+                    "else."
+                )
             found = read_state_dict(file, trust=True)
             self._pickled |= found
             return list(found)
