@@ -26,7 +26,7 @@ demo: $(INSTALLED)  ## the main job: intents and digits, trained, exported, chec
 	@"$(PY)" -m tfembed demo
 
 test: $(INSTALLED)  ## the whole test suite
-	"$(PY)" -m pytest -n auto --maxprocesses 4 --dist loadfile
+	"$(PY)" -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)  ## ruff and mypy
 	"$(PY)" -m ruff check .

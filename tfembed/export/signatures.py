@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfembed.export.by_length import embed_by_length
 from tfembed.export.quantization import StoredWeight
 from tfembed.export.raw_inputs import input_name
 from tfembed.predict import ModelParts
@@ -35,7 +36,7 @@ def signatures(parts: ModelParts, reject_below: float | None) -> dict[str, Any]:
 
     functions = {
         "serving_default": (lambda raw: _serve(parts, raw, reject_below), raw_spec),
-        "embed": (lambda raw: {"embedding": parts.encoder(raw, training=False)}, raw_spec),
+        "embed": (lambda raw: {"embedding": embed_by_length(parts.encoder, raw)}, raw_spec),
         "classify" if parts.class_names else "regress": (of_examples, example_spec),
     }
     return {
@@ -56,7 +57,7 @@ def _serve(parts: ModelParts, raw: Any, reject_below: float | None) -> dict[str,
 
 
 def _outputs(parts: ModelParts, raw: Any) -> Any:
-    return parts.last(parts.head(parts.encoder(raw, training=False), training=False))
+    return parts.last(parts.head(embed_by_length(parts.encoder, raw), training=False))
 
 
 def _ranked(parts: ModelParts, outputs: Any) -> tuple[Any, Any]:
