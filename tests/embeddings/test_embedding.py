@@ -178,6 +178,15 @@ def test_what_was_begun_with_another_input_is_refused(
         te.embed_file(counting_embedder([]), write_rows(tmp_path / "a.csv", rows), output, options)
 
 
+def test_what_failed_before_its_first_part_begins_anew(tmp_path: Path) -> None:
+    """Where no part is there yet, rows may be corrected or taken away as the error said, and the same call begins."""
+    source, output = write_rows(tmp_path / "a.csv"), tmp_path / "out.parquet"
+    with pytest.raises(ValueError, match=r"line 3: RuntimeError"):
+        te.embed_file(counting_embedder([], fails_at=TEXTS[1]), source, output)
+    write_rows(tmp_path / "a.csv", [ROWS[0], *ROWS[2:]])
+    assert te.embed_file(counting_embedder([]), source, output).num_rows == 9
+
+
 def test_a_killed_process_goes_on(tmp_path: Path) -> None:
     """After kill -9, what lies beside is whole: the next process goes on with it."""
     write_rows(tmp_path / "a.csv")

@@ -154,7 +154,8 @@ def clear(job: Job) -> None:
 
 def _compare(job: Job) -> None:
     path, wanted = job.folder / _JOB, job.record()
-    if not path.exists():
+    if not done_parts(job.folder):  # nothing would go on: what was wrong in the rows may be corrected now
+        path.unlink(missing_ok=True)
         with written_aside(path) as aside:
             aside.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
         return
