@@ -298,6 +298,13 @@ def test_outputs_are_not_written_over(tmp_path: Path) -> None:
         te.embed_file(counting_embedder([]), source, tmp_path / "out.txt")
 
 
+@pytest.mark.parametrize("data", ["refund me", b"refund me", Path("refunds.csv")])
+def test_one_example_is_no_list(data: Any) -> None:
+    """A text by itself is not taken for a list of its characters, nor a path for what is in the file."""
+    with pytest.raises(ValueError, match=r"refund.* is one \w+: expected a list.*embed_file"):
+        te.embed("glyphs", data)
+
+
 def test_embed_takes_what_the_encoder_takes() -> None:
     """Examples in memory become an array; images are refused where texts are wanted."""
     encoder = tiny_text_encoder()
