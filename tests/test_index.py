@@ -57,6 +57,16 @@ def test_the_nearest_come_first(index: te.Index) -> None:
     assert len(index) == 6
 
 
+def test_without_columns_there_are_ids(tmp_path: Path) -> None:
+    """Of rows of which nothing was kept, a query shows ids and cosines; not their vectors."""
+    source = write_rows(tmp_path / "a.jsonl", ROWS)
+    te.embed_file(tiny_text_encoder(), source, tmp_path / "a.parquet")
+    with te.open_index(tmp_path / "things.db") as index:
+        index.upsert(tmp_path / "a.parquet")
+        (found,) = index.query(["aaaa"], encoder=tiny_text_encoder(), limit=2)
+    assert [(each.id, dict(each.columns)) for each in found] == [(0, {}), (1, {})]
+
+
 def test_filters(index: te.Index) -> None:
     """Only rows that meet the expression are found; one that is none is a one-line error that names the columns."""
     found = index.query(["aaaa"], encoder=tiny_text_encoder(), where='price > 1 and colour == "red"')

@@ -1,5 +1,7 @@
 """Classifying by neighbours."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tiny_encoders import pixels, tiny_image_encoder, tiny_text_encoder
@@ -45,3 +47,12 @@ def test_other_data_are_refused(data: te.Dataset) -> None:
         te.knn_head(tiny_text_encoder(), data).predict(pixels(1))
     with pytest.raises(ValueError, match="neighbours=0"):
         te.knn_head(tiny_text_encoder(), data, neighbours=0)
+
+
+def test_what_models_do_is_refused_in_a_line(data: te.Dataset, tmp_path: Path) -> None:
+    """It is no Keras model: evaluating and exporting it are errors that say what is expected."""
+    head = te.knn_head(tiny_text_encoder(), data)
+    with pytest.raises(ValueError, match=r"NeighbourHead is no model: expected what build_text_classifier"):
+        te.evaluate(head, data.train)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"NeighbourHead is no model: expected what build_text_classifier"):
+        te.export(head, tmp_path / "base")  # type: ignore[arg-type]

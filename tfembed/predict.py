@@ -61,6 +61,10 @@ def parts_of(model: keras.Model) -> ModelParts:
     Raises:
         ValueError: If no builder made it.
     """
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"A {type(model).__name__} is no model: expected what build_text_classifier or one of its kin makes."
+        )
     layers = model.layers
     if len(layers) < 4 or not isinstance(layers[-3], Encoder) or not isinstance(layers[-2], keras.Sequential):
         raise ValueError(

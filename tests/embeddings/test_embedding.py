@@ -36,11 +36,38 @@ def test_a_table_becomes_vectors_with_ids_and_columns(tmp_path: Path, suffix: st
     assert (done.num_rows, done.dim, done.num_failed) == (10, 6, 0)
     np.testing.assert_allclose(read_vectors(output), np.asarray(encoder(TEXTS)), atol=1e-6)
     assert read_column(output, "id") == [row["name"] for row in ROWS]
-    assert [int(price) for price in read_column(output, "price")] == list(range(10))
+    assert read_column(output, "price") == list(range(10))
     vector = pq.read_schema(output).field("vector").type
     assert (str(vector.value_type), vector.list_size) == ("float", 6)
     assert about_of(output)["fingerprint"] == encoder_key(encoder) == done.fingerprint
     assert sorted(each.name for each in tmp_path.iterdir()) == [source.name, "out.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["3", "-12", ""], [3, -12, None]),
+        (["3", "9.50", "1e2"], [3.0, 9.5, 100.0]),
+        (["007", "8", "9"], ["007", "8", "9"]),  # a name that is made of digits
+        (["1234567890123456789", "8", ""], ["1234567890123456789", "8", ""]),  # which a float64 would round
+        (["3", "red", ""], ["3", "red", ""]),
+        (["", "", ""], [None, None, None]),
+    ],
+)
+def test_numbers_in_a_csv_are_numbers(tmp_path: Path, cells: list[str], expected: list[Any]) -> None:
+    """A column that is kept of a CSV is of numbers where every cell is one, or is empty."""
+    source = write_rows(tmp_path / "a.csv", [{"text": f"text {cell}", "price": cell} for cell in cells])
+    options = te.EmbedOptions(keep=("price",), rows_per_part=1)
+    te.embed_file(counting_embedder([]), source, tmp_path / "out.parquet", options)
+    assert read_column(tmp_path / "out.parquet", "price") == expected
+
+
+def test_later_rows_of_a_csv_decide_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The type of a column is that of all rows, however few are looked at together."""
+    monkeypatch.setattr("tfembed.embeddings.job._LOOKED_AT", 1)
+    source = write_rows(tmp_path / "a.csv", [{"text": "a", "price": price} for price in ("", "1", "2.5", "")])
+    te.embed_file(counting_embedder([]), source, tmp_path / "out.parquet", te.EmbedOptions(keep=("price",)))
+    assert read_column(tmp_path / "out.parquet", "price") == [None, 1.0, 2.5, None]
 
 
 def test_rows_without_a_name_are_numbered(tmp_path: Path) -> None:
@@ -149,6 +176,15 @@ def test_what_was_begun_with_another_input_is_refused(
     rows = [ROWS[0] | change, *ROWS[1:]] if change else ROWS[:-1]
     with pytest.raises(ValueError, match=message):
         te.embed_file(counting_embedder([]), write_rows(tmp_path / "a.csv", rows), output, options)
+
+
+def test_what_failed_before_its_first_part_begins_anew(tmp_path: Path) -> None:
+    """Where no part is there yet, rows may be corrected or taken away as the error said, and the same call begins."""
+    source, output = write_rows(tmp_path / "a.csv"), tmp_path / "out.parquet"
+    with pytest.raises(ValueError, match=r"line 3: RuntimeError"):
+        te.embed_file(counting_embedder([], fails_at=TEXTS[1]), source, output)
+    write_rows(tmp_path / "a.csv", [ROWS[0], *ROWS[2:]])
+    assert te.embed_file(counting_embedder([]), source, output).num_rows == 9
 
 
 def test_a_killed_process_goes_on(tmp_path: Path) -> None:
@@ -260,6 +296,13 @@ def test_outputs_are_not_written_over(tmp_path: Path) -> None:
         te.embed_file(counting_embedder([]), source, tmp_path / "out.parquet")
     with pytest.raises(ValueError, match=r"ends in \.parquet or \.npy"):
         te.embed_file(counting_embedder([]), source, tmp_path / "out.txt")
+
+
+@pytest.mark.parametrize("data", ["refund me", b"refund me", Path("refunds.csv")])
+def test_one_example_is_no_list(data: Any) -> None:
+    """A text by itself is not taken for a list of its characters, nor a path for what is in the file."""
+    with pytest.raises(ValueError, match=r"refund.* is one \w+: expected a list.*embed_file"):
+        te.embed("glyphs", data)
 
 
 def test_embed_takes_what_the_encoder_takes() -> None:

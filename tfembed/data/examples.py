@@ -55,6 +55,11 @@ def as_examples(values: Sequence[Any] | np.ndarray, place: Place) -> tuple[str, 
         >>> kind, examples.tolist()
         ('text', ['hello', 'café'])
     """
+    if isinstance(values, str | bytes | Path):  # a list would be made of its characters
+        raise ValueError(
+            f"{str(values)[:40]!r} is one {type(values).__name__}: expected a list of texts or images. Pass it in a "
+            "list; rows of a file are embedded by embed_file, and loaded by load_text."
+        )
     if len(values) == 0:
         raise ValueError("There are no examples: expected at least one text or image.")
     if isinstance(values, np.ndarray) and values.ndim > 1:

@@ -67,6 +67,11 @@ def place_of(path: Path, number: int) -> str:
     return f"{path}, {unit_of(path)} {number}"
 
 
+def is_delimited(path: Path) -> bool:
+    """Whether all cells of a table are text, as in CSV and TSV."""
+    return _READERS.get(path.suffix.lower()) in (_read_csv, _read_tsv)
+
+
 def unit_of(path: Path) -> str:
     """What rows are counted in: `"line"` or `"row"`."""
     return "row" if path.suffix.lower() == ".parquet" else "line"

@@ -16,6 +16,7 @@ import xxhash
 
 from tfembed.data.examples import as_texts
 from tfembed.embeddings.chunks import Chunk, RawRow, chunks, raw_rows
+from tfembed.embeddings.columns import widened
 from tfembed.embeddings.options import EmbedOptions, check_output, parts_folder
 from tfembed.embeddings.parts import content_of, done_parts, result_schema, written_aside
 
@@ -117,7 +118,7 @@ def make_job(source: Path, output: Path, options: EmbedOptions, about: Mapping[s
         if options.id:
             hashes.append(np.array([_hash(row.id) for row in good], np.uint64))
         id_type = _id_type(good, id_type, options)
-        kept = _widened(kept, good, source)
+        kept = widened(kept, good, source)
     if options.id:
         _check_distinct(np.concatenate(hashes), source, about["kind"], options)
     schema = result_schema(about["dim"], id_type or pa.int64(), kept)
@@ -153,7 +154,8 @@ def clear(job: Job) -> None:
 
 def _compare(job: Job) -> None:
     path, wanted = job.folder / _JOB, job.record()
-    if not path.exists():
+    if not done_parts(job.folder):  # nothing would go on: what was wrong in the rows may be corrected now
+        path.unlink(missing_ok=True)
         with written_aside(path) as aside:
             aside.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
         return
@@ -188,20 +190,6 @@ def _id_type(rows: list[RawRow], before: pa.DataType | None, options: EmbedOptio
             )
         before = found
     return before
-
-
-def _widened(schema: pa.Schema, rows: list[RawRow], source: Path) -> pa.Schema:
-    fields = []
-    for i, field in enumerate(schema):
-        try:
-            found = pa.schema([(field.name, pa.array([row.kept[i] for row in rows]).type)])
-            fields.append(pa.unify_schemas([pa.schema([field]), found], promote_options="permissive").field(0))
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
-            raise ValueError(
-                f"{source}: column {field.name!r} holds values that do not go together ({error}). Make them all texts, "
-                "or all numbers, or do not keep it."
-            ) from None
-    return pa.schema(fields)
 
 
 def _hash(value: Any) -> int:

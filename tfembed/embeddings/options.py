@@ -16,7 +16,8 @@ class EmbedOptions:
         column: Of texts, or of paths of images (relative to the table); None for `text` or `path`, as the encoder is.
         id: Column with a name for each row, each a different one; None for the row's number from 0. The images of a
             folder are named by their paths in it.
-        keep: Columns to write beside the vectors.
+        keep: Columns to write beside the vectors. Of CSV and TSV, a column is of numbers where every cell is one or is
+            empty, and of texts otherwise.
         failures: File for the rows that cannot be embedded, with their reasons, as JSON lines; None to stop at the
             first one.
         rows_per_part: So many rows are in memory, and lost by an interruption, at most.

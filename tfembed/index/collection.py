@@ -145,7 +145,7 @@ class Index:
                 data=np.asarray(vectors, np.float32).tolist(),
                 limit=limit,
                 filter=where,
-                output_fields=columns,
+                output_fields=columns or ["id"],  # of no names Milvus Lite makes all of them, the vector too
                 search_params=params,
             )
         except load_pymilvus().MilvusException as error:
@@ -154,7 +154,14 @@ class Index:
                 f"{' '.join(error.message.split())}. Columns: {', '.join(about['columns'])}."
             ) from None
         return [
-            [Hit(id=hit["id"], similarity=float(hit["distance"]), columns=dict(hit["entity"])) for hit in hits]
+            [
+                Hit(
+                    id=hit["id"],
+                    similarity=float(hit["distance"]),
+                    columns={name: hit["entity"][name] for name in columns},
+                )
+                for hit in hits
+            ]
             for hits in found
         ]
 

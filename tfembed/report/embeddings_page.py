@@ -75,10 +75,6 @@ def render(name: str, about: Mapping[str, Any], measured: Mapping[str, float], p
     )
 
 
-def _shown(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-
-
 def _meaning(name: str) -> str:
     kind, _, k = name.partition("@")
     if kind == "precision":
