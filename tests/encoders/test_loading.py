@@ -1,5 +1,6 @@
 """From a handle to an encoder."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -92,3 +93,24 @@ def test_pooling_where_there_are_no_tokens_is_refused():
     """Pooling over the tokens of an encoder of images says that there are none."""
     with pytest.raises(ValueError, match="needs one vector per token"):
         te.load_encoder("glyphs", pooling="mean")(np.zeros([1, 8, 8], "uint8"))
+
+
+def test_what_has_no_weights_is_one_block(tmp_path):
+    """An encoder without weights has a block to freeze, as all others: a cut is in front of it, and one behind."""
+    module = tf.train.Checkpoint()
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def call(texts):
+        return tf.one_hot(tf.strings.to_hash_bucket_fast(texts, 7), 7)
+
+    module.__call__ = call
+    tf.saved_model.save(module, str(tmp_path / "module"))
+    pixels = keras.Input((4, 4, 3))
+    flat = keras.Model(pixels, keras.layers.Flatten()(pixels))
+    images = np.arange(2 * 4 * 4 * 3, dtype="uint8").reshape(2, 4, 4, 3)
+    for handle, examples in ((tmp_path / "module", ["a", "b"]), (flat, images)):
+        encoder = te.load_encoder(handle)
+        assert len(encoder.blocks) == encoder.num_frozen == 1
+        for cut in (0, 1):
+            prefix, suffix = encoder.cut(cut)
+            np.testing.assert_allclose(suffix(prefix(examples)), encoder(examples), atol=1e-6)

@@ -69,7 +69,7 @@ class ModuleParts:
         used = None if self._graph is None else self._graph.used_variables
         self._places = [
             i for i, block in enumerate(layer.blocks) if used is None or used & set(map(id, block.variables))
-        ]
+        ] or [0]
         self.blocks = tuple(everything[i] for i in self._places)
 
     def segment(self, start: int, stop: int, training: bool) -> Callable[[Any], Any]:
@@ -247,8 +247,8 @@ def _grouped(operations: Iterable[Any]) -> dict[str, list[keras.layers.Layer]]:
     # Those of dropout are seeds, which are no weights. A layer may be called several times.
     layers = list({id(each): each for each in operations if getattr(each, "weights", ())}.values())
     names = [number_of(layer) for layer in layers]
-    if not any(names):
-        return {layer.name: [layer] for layer in layers}
+    if not any(names):  # without weights there still is something to be frozen
+        return {layer.name: [layer] for layer in layers} or {"model": []}
     first = next(i for i, name in enumerate(names) if name)
     last = max(i for i, name in enumerate(names) if name)
     has_words = any("embedding" in layer.name for layer in layers[:first])
