@@ -33,14 +33,14 @@ def load(wanted: Request) -> Encoder:
     handle = wanted.handle
     if wanted.weights != PRETRAINED:
         raise ValueError(f"weights={wanted.weights!r}: module {handle!r} brings its own. Leave weights out.")
-    body = HubLayer(handle, trust=wanted.trust)
+    body = _body(wanted)
     inputs = body.input_specs
     found = _describe(handle, inputs, wanted.spec)
     found = replace(
         found,
         pooling=wanted.pooling or found.pooling,
         preprocessing=wanted.preprocessing or found.preprocessing,
-        output=wanted.output or found.output,
+        output=wanted.output or found.output or body.get_config().get("output_key"),
     )
     tokenizer = os.path.join(handle, TOKENIZER)
     if found.preprocessing is None and os.path.isdir(tokenizer):  # a module that takes texts and tokens
@@ -61,6 +61,15 @@ def load(wanted: Request) -> Encoder:
         found = replace(found, image_size=size)
         return Encoder(found, body, ImagePreprocessing.of(found))
     return Encoder(found, body)
+
+
+def _body(wanted: Request) -> HubLayer:
+    """The module; of one in the format of TF1, whose layer gives a single output, the one that is wanted."""
+    body = HubLayer(wanted.handle, trust=wanted.trust)
+    signature, key = (body.get_config().get(name) for name in ("signature", "output_key"))
+    if signature is None or wanted.output in (None, key):
+        return body
+    return HubLayer(wanted.handle, trust=wanted.trust, signature=signature, output_key=wanted.output)
 
 
 def _describe(handle: str, inputs: Any, spec: EncoderSpec | None) -> EncoderSpec:
