@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.hub_families import HubFamily, family_of, image_size
 from tfembed.encoders.preprocessing import ImagePreprocessing, mask_name
-from tfembed.encoders.request import PRETRAINED, Request
+from tfembed.encoders.request import PRETRAINED, Request, name_of
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.saved_model.layer import HubLayer
 
@@ -84,7 +84,7 @@ def _describe(handle: str, inputs: Any, spec: EncoderSpec | None) -> EncoderSpec
     if spec is not None:
         return spec
     family = family_of(handle) or HubFamily(pattern="")
-    known: dict[str, Any] = {"name": handle.rstrip("/").rsplit("/", 1)[-1], "source": handle}
+    known: dict[str, Any] = {"name": name_of(handle), "source": handle}
     known |= {name: value for name, value in _said(handle).items() if name in DESCRIBED}
     return EncoderSpec(
         **known,
