@@ -114,3 +114,21 @@ def test_what_has_no_weights_is_one_block(tmp_path):
         for cut in (0, 1):
             prefix, suffix = encoder.cut(cut)
             np.testing.assert_allclose(suffix(prefix(examples)), encoder(examples), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("handle", "weights"), [("glyphs", "pretrained"), ("minilm", "pretrained"), ("applications:MobileNet", None)]
+)
+def test_preprocessing_that_would_be_ignored_is_refused(handle, weights):
+    """What takes texts or images as they are says so, in place of leaving out what was asked for."""
+    with pytest.raises(ValueError, match=r"preprocessing='other'.*Leave it out"):
+        te.load_encoder(handle, preprocessing="other", weights=weights)
+
+
+def test_minilm_takes_what_other_presets_take(minilm):
+    """Random weights, and another output, are what was asked for; an output that is not there is named."""
+    texts = ["where is my card"]
+    assert np.abs(te.load_encoder("minilm", weights=None)(texts) - minilm(texts)).max() > 0.01
+    assert te.load_encoder("minilm", output="pooled_output").blocks[-1].name == "pooled_dense"
+    with pytest.raises(ValueError, match=r"no output 'other': choose one of \['pooled_output', 'sequence_output'\]"):
+        te.load_encoder("minilm", output="other")

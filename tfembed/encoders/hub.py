@@ -56,6 +56,10 @@ def load(wanted: Request) -> Encoder:
             output = "sequence_output" if found.pooling else "pooled_output"
             found = replace(found, output=output)
         return Encoder(found, body, HubLayer(found.preprocessing, trust=wanted.trust))
+    if wanted.preprocessing is not None:
+        raise ValueError(
+            f"preprocessing={wanted.preprocessing!r}: module {handle!r} takes {found.kind}s as they are. Leave it out."
+        )
     if found.kind == "image":
         size = _size_of(inputs) or found.image_size or _DEFAULT_SIZE
         found = replace(found, image_size=size)

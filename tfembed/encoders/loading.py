@@ -40,6 +40,8 @@ SCHEMES: dict[str, Callable[[Request], Encoder]] = {
     "fasttext": words.load,
 }
 
+_WHOLE = (keras_hub.load, applications.load, pytorch.load, hugging_face.load)  # sources with their own preprocessing
+
 
 def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     handle: str | os.PathLike[str] | Any,
@@ -95,7 +97,10 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
         max_length=sequence_length,
         trust=trust,
     )
-    encoder = _source_of(wanted)(wanted)
+    load = _source_of(wanted)
+    if preprocessing is not None and load in _WHOLE:
+        raise ValueError(f"preprocessing={preprocessing!r}: encoder {wanted.name!r} brings its own. Leave it out.")
+    encoder = load(wanted)
     used = None if weights is None else os.fspath(weights)
     encoder.spec = replace(encoder.spec, compute=compute, weights=used)
     encoder.unfreeze(False)
