@@ -33,6 +33,14 @@ def test_what_is_no_handle_says_what_would_be_one():
         assert part in str(error.value)
 
 
+@pytest.mark.parametrize("handle", ["missing.pth", "missing/folder", "missing.tar.gz"])
+def test_a_path_that_leads_nowhere_is_called_one(handle):
+    """Whoever passed a path has no use for a list of names."""
+    with pytest.raises(ValueError, match=f"There is no file or folder '{handle}'") as error:
+        te.load_encoder(handle)
+    assert "minilm" not in str(error.value)
+
+
 def test_the_catalogue_is_of_distinct_names_with_licences():
     """Each entry knows its name, its licence, its source and what it is good for."""
     for name, spec in CATALOG.items():
