@@ -5,8 +5,9 @@
 Banking77 with 5 and 10 examples a class (SetFit with 300 steps), UCI sentiment with 8 and 16 (SetFit's defaults). All
 have MiniLM and the same draws. tfembed trains all layers contrastively where there are few classes, and else chooses
 among probes on the training examples alone, by the loss of those that each fold leaves out; the seconds are those of
-choosing, training, and encoding of the training examples, with an empty cache. Logistic regression has scikit-learn's defaults. SetFit is installed into an
-environment of its own (--environment), and runs on the same number of threads; its seconds are those of `train`.
+choosing, training, and encoding of the training examples, with an empty cache. Logistic regression has scikit-learn's
+defaults. SetFit is installed into an environment of its own (--environment), and runs on the same number of threads;
+its seconds are those of `train`.
 """
 
 import argparse

@@ -309,6 +309,8 @@ BAD = {
     "negative seed": (["train", "reviews", "--seed", "-1"], "-1"),
     "handle of an unknown kind": (["inspect", "gopher://a/b"], "gopher://a/b"),
     "nothing to inspect": (["inspect", "nobody"], "nobody"),
+    "nothing at a path": (["inspect", "no/such"], "There is no file or folder"),
+    "an output that a module lacks": (["inspect", "glyphs", "--output", "top"], "tfembed: Cannot select the outputs"),
     "weights that are not there": (["inspect", "applications:VGG16", "--weights", "no.h5"], "no.h5"),
     "weights of what brings its own": (["train", "reviews", "--encoder", "nnlm", "--weights", "none"], "its own"),
     "no run to predict with": (["predict", "{place}", "hi"], "is no run"),

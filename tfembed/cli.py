@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +31,11 @@ _OUTPUT = click.option("--output", help="Name of the output or layer that embedd
 _TRUST = click.option("--trust", is_flag=True, help="Load files as well that can do more than hold weights.")
 _POOLING = click.option(
     "--pooling", type=click.Choice(["mean", "max", "cls", "sif"]), help="How to pool token vectors."
+)
+
+# What Keras puts around an error inside of a layer's call: the layer before it, the tensors behind it.
+_KERAS_FRAME = re.compile(
+    r"Exception encountered when calling .*?\s+\x1b\[1m(.*?)\x1b\[0m\s+Arguments received", re.DOTALL
 )
 
 
@@ -285,4 +291,5 @@ def _shape(sizes: list[int | None]) -> str:
 
 
 def _one_line(error: Exception | str) -> str:
-    return " ".join(str(error).split())
+    inside = _KERAS_FRAME.match(str(error))
+    return " ".join((inside.group(1) if inside else str(error)).split())

@@ -16,6 +16,7 @@ from tiny_models import write_text_module
 
 import tfembed as te
 from tfembed.encoders.hub_families import family_of, image_size
+from tfembed.encoders.request import name_of
 
 NNLM = "https://tfhub.dev/google/nnlm-en-dim50/2"
 MOBILENET = "https://tfhub.dev/google/imagenet/mobilenet_v2_035_96/feature_vector/5"
@@ -280,3 +281,26 @@ def test_preprocessing_by_name(handle: str) -> None:
     family = family_of(handle)
     assert family is not None
     assert str(family.preprocessing).endswith(f"/{PREPROCESSING[handle]}")
+
+
+NAMES = {
+    NNLM: "nnlm-en-dim50",
+    MOBILENET: "mobilenet_v2_035_96",
+    SMALL_BERT: "bert_en_uncased_L-2_H-128_A-2",
+    "https://tfhub.dev/tensorflow/efficientnet/b0/feature-vector/1": "efficientnet-b0",
+    "https://tfhub.dev/google/bit/m-r50x1/1": "m-r50x1",
+    "https://www.kaggle.com/models/google/mobilenet-v2/tensorFlow2/035-96-feature-vector/2": (
+        "mobilenet-v2-035-96-feature-vector"
+    ),
+    "kaggle://google/nnlm/tensorFlow2/en-dim50/1": "nnlm-en-dim50",
+    "kaggle://keras/bert/keras/bert_tiny_en_uncased/2": "bert_tiny_en_uncased",
+    "hf://timm/resnet18.a1_in1k": "resnet18.a1_in1k",
+    "applications:MobileNetV2?alpha=0.35": "MobileNetV2?alpha=0.35",
+    "models/mine/": "mine",
+}
+
+
+@pytest.mark.parametrize("handle", NAMES)
+def test_a_version_is_no_name(handle: str) -> None:
+    """A leaderboard with two modules has two names, and not the numbers of their versions."""
+    assert name_of(handle) == NAMES[handle]

@@ -99,10 +99,26 @@ def test_presets_are_known_by_name(handle, monkeypatch):
     asked = []
     monkeypatch.setattr(keras_hub.models.Backbone, "from_preset", unreachable)
     with pytest.raises(
-        ConnectionError, match=r"could not be downloaded: Max retries exceeded with url\..*save_to_preset"
-    ):
+        ConnectionError, match=r"could not be downloaded: Max retries exceeded with url\..*model_download"
+    ) as error:
         te.load_encoder(handle)
+    assert repr(handle) in str(error.value)
+    assert "'keras/bert/keras/bert_tiny_en_uncased" in str(error.value)
     assert asked == [handle.removeprefix("keras_hub:")]
+
+
+@pytest.mark.parametrize("handle", ["bert_tiny_en_uncased", "kaggle://keras/bert/keras/bert_tiny_en_uncased/3"])
+def test_a_preset_in_the_cache_needs_no_network(handle, tmp_path, monkeypatch):
+    """What kagglehub downloaded whole is taken by the preset's name or address; it has no file besides to ask for."""
+    address = "kaggle://keras/bert/keras/bert_tiny_en_uncased/3"
+    monkeypatch.setattr(keras_hub.models.Backbone, "presets", {"bert_tiny_en_uncased": {"kaggle_handle": address}})
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("the network was asked"))
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
+    place = tmp_path / "models" / "keras" / "bert" / "keras" / "bert_tiny_en_uncased"
+    write_preset("bert", place / "3")
+    (place / "3.complete").touch()
+    expected = te.load_encoder(place / "3")(SENTENCES)
+    np.testing.assert_array_equal(te.load_encoder(handle)(SENTENCES), expected)
 
 
 def test_a_preset_that_is_no_encoder_is_refused(tmp_path):

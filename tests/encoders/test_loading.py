@@ -1,5 +1,6 @@
 """From a handle to an encoder."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -30,6 +31,14 @@ def test_what_is_no_handle_says_what_would_be_one():
         te.load_encoder("minlm")
     for part in ["'minlm'", *CATALOG, "folder", ".tar.gz", "https://tfhub.dev/", "https://www.kaggle.com/models/"]:
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize("handle", ["missing.pth", "missing/folder", "missing.tar.gz"])
+def test_a_path_that_leads_nowhere_is_called_one(handle):
+    """Whoever passed a path has no use for a list of names."""
+    with pytest.raises(ValueError, match=f"There is no file or folder '{handle}'") as error:
+        te.load_encoder(handle)
+    assert "minilm" not in str(error.value)
 
 
 def test_the_catalogue_is_of_distinct_names_with_licences():
@@ -92,3 +101,42 @@ def test_pooling_where_there_are_no_tokens_is_refused():
     """Pooling over the tokens of an encoder of images says that there are none."""
     with pytest.raises(ValueError, match="needs one vector per token"):
         te.load_encoder("glyphs", pooling="mean")(np.zeros([1, 8, 8], "uint8"))
+
+
+def test_what_has_no_weights_is_one_block(tmp_path):
+    """An encoder without weights has a block to freeze, as all others: a cut is in front of it, and one behind."""
+    module = tf.train.Checkpoint()
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def call(texts):
+        return tf.one_hot(tf.strings.to_hash_bucket_fast(texts, 7), 7)
+
+    module.__call__ = call
+    tf.saved_model.save(module, str(tmp_path / "module"))
+    pixels = keras.Input((4, 4, 3))
+    flat = keras.Model(pixels, keras.layers.Flatten()(pixels))
+    images = np.arange(2 * 4 * 4 * 3, dtype="uint8").reshape(2, 4, 4, 3)
+    for handle, examples in ((tmp_path / "module", ["a", "b"]), (flat, images)):
+        encoder = te.load_encoder(handle)
+        assert len(encoder.blocks) == encoder.num_frozen == 1
+        for cut in (0, 1):
+            prefix, suffix = encoder.cut(cut)
+            np.testing.assert_allclose(suffix(prefix(examples)), encoder(examples), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("handle", "weights"), [("glyphs", "pretrained"), ("minilm", "pretrained"), ("applications:MobileNet", None)]
+)
+def test_preprocessing_that_would_be_ignored_is_refused(handle, weights):
+    """What takes texts or images as they are says so, in place of leaving out what was asked for."""
+    with pytest.raises(ValueError, match=r"preprocessing='other'.*Leave it out"):
+        te.load_encoder(handle, preprocessing="other", weights=weights)
+
+
+def test_minilm_takes_what_other_presets_take(minilm):
+    """Random weights, and another output, are what was asked for; an output that is not there is named."""
+    texts = ["where is my card"]
+    assert np.abs(te.load_encoder("minilm", weights=None)(texts) - minilm(texts)).max() > 0.01
+    assert te.load_encoder("minilm", output="pooled_output").blocks[-1].name == "pooler"
+    with pytest.raises(ValueError, match=r"no output 'other': choose one of \['pooled_output', 'sequence_output'\]"):
+        te.load_encoder("minilm", output="other")

@@ -88,7 +88,7 @@ PRESETS = {
     "resnet": ("stem", "stack0_block0", "stack1_block0", "stack1_block1"),
     "vgg": ("block1", "block2"),
     "mobilenet": ("stem", "block_0", "block_1", "block_2", "block_3"),
-    "efficientnet": ("stem", "block1", "block2", "top_bn"),
+    "efficientnet": ("stem", "block1", "block2", "top"),
     "densenet": ("stem", "stack1_block1", "stack2_block1", "stack2_block2"),
     "vit": ("embeddings", "block_1", "block_2"),
     "dinov2": LAYERS,

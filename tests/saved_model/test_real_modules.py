@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import keras
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfembed as te
 from tfembed.saved_model.layer import HubLayer
 
 # Keras writes its own layers' values with a call that NumPy 2 warns of.
@@ -113,3 +115,22 @@ def test_mobilenet_keeps_its_statistics_frozen_and_moves_them_unfrozen(shared):
     layer.trainable = True
     layer(images, training=True)
     assert np.any(statistics.numpy() != before)
+
+
+def test_encoders_give_what_hub_load_gives(shared: Path) -> None:
+    """`load_encoder` makes of texts and of images what the modules make that tensorflow_hub loads."""
+    with warnings.catch_warnings():  # setuptools says of pkg_resources, which it imports, that it will go
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
+        import tensorflow_hub as hub
+    import tensorflow_text  # noqa: F401  `hub.load` leaves it to its users
+
+    encoder, preprocess, images = (
+        str(shared / "hub" / name)
+        for name in ("minilm_encoder", "minilm_preprocess", "mobilenet_v2_035_224_feature_vector")
+    )
+    expected = hub.load(encoder)(hub.load(preprocess)(tf.constant(TEXTS)))
+    for output in ("pooled_output", "default"):
+        found = te.load_encoder(encoder, preprocessing=preprocess, output=output)(TEXTS)
+        np.testing.assert_allclose(found, expected[output], atol=1e-6)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    np.testing.assert_allclose(te.load_encoder(images)(pixels), hub.load(images)(pixels / np.float32(255)), atol=1e-6)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.hub_families import HubFamily, family_of, image_size
 from tfembed.encoders.preprocessing import ImagePreprocessing, mask_name
-from tfembed.encoders.request import PRETRAINED, Request
+from tfembed.encoders.request import PRETRAINED, Request, name_of
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.saved_model.layer import HubLayer
 
@@ -33,14 +33,14 @@ def load(wanted: Request) -> Encoder:
     handle = wanted.handle
     if wanted.weights != PRETRAINED:
         raise ValueError(f"weights={wanted.weights!r}: module {handle!r} brings its own. Leave weights out.")
-    body = HubLayer(handle, trust=wanted.trust)
+    body = _body(wanted)
     inputs = body.input_specs
     found = _describe(handle, inputs, wanted.spec)
     found = replace(
         found,
         pooling=wanted.pooling or found.pooling,
         preprocessing=wanted.preprocessing or found.preprocessing,
-        output=wanted.output or found.output,
+        output=wanted.output or found.output or body.get_config().get("output_key"),
     )
     tokenizer = os.path.join(handle, TOKENIZER)
     if found.preprocessing is None and os.path.isdir(tokenizer):  # a module that takes texts and tokens
@@ -56,11 +56,24 @@ def load(wanted: Request) -> Encoder:
             output = "sequence_output" if found.pooling else "pooled_output"
             found = replace(found, output=output)
         return Encoder(found, body, HubLayer(found.preprocessing, trust=wanted.trust))
+    if wanted.preprocessing is not None:
+        raise ValueError(
+            f"preprocessing={wanted.preprocessing!r}: module {handle!r} takes {found.kind}s as they are. Leave it out."
+        )
     if found.kind == "image":
         size = _size_of(inputs) or found.image_size or _DEFAULT_SIZE
         found = replace(found, image_size=size)
         return Encoder(found, body, ImagePreprocessing.of(found))
     return Encoder(found, body)
+
+
+def _body(wanted: Request) -> HubLayer:
+    """The module; of one in the format of TF1, whose layer gives a single output, the one that is wanted."""
+    body = HubLayer(wanted.handle, trust=wanted.trust)
+    signature, key = (body.get_config().get(name) for name in ("signature", "output_key"))
+    if signature is None or wanted.output in (None, key):
+        return body
+    return HubLayer(wanted.handle, trust=wanted.trust, signature=signature, output_key=wanted.output)
 
 
 def _describe(handle: str, inputs: Any, spec: EncoderSpec | None) -> EncoderSpec:
@@ -75,7 +88,7 @@ def _describe(handle: str, inputs: Any, spec: EncoderSpec | None) -> EncoderSpec
     if spec is not None:
         return spec
     family = family_of(handle) or HubFamily(pattern="")
-    known: dict[str, Any] = {"name": handle.rstrip("/").rsplit("/", 1)[-1], "source": handle}
+    known: dict[str, Any] = {"name": name_of(handle), "source": handle}
     known |= {name: value for name, value in _said(handle).items() if name in DESCRIBED}
     return EncoderSpec(
         **known,

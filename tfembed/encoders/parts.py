@@ -5,6 +5,7 @@ Cut k lies between block k - 1 and block k. What crosses it is a dictionary of t
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, Protocol
 
 import keras
@@ -16,6 +17,8 @@ from tfembed.saved_model.blocks import Block, select_variables, variable_name
 from tfembed.saved_model.cut import ModuleGraph
 from tfembed.saved_model.graph import CutError
 from tfembed.saved_model.layer import HubLayer
+
+_POOLERS = {"pooled_dense": "pooler"}  # what KerasHub calls it
 
 
 class Parts(Protocol):
@@ -69,7 +72,7 @@ class ModuleParts:
         used = None if self._graph is None else self._graph.used_variables
         self._places = [
             i for i, block in enumerate(layer.blocks) if used is None or used & set(map(id, block.variables))
-        ]
+        ] or [0]
         self.blocks = tuple(everything[i] for i in self._places)
 
     def segment(self, start: int, stop: int, training: bool) -> Callable[[Any], Any]:
@@ -241,14 +244,14 @@ def _grouped(operations: Iterable[Any]) -> dict[str, list[keras.layers.Layer]]:
     """The layers with weights among operations in named groups, from input to output.
 
     Layers with a number in their name, such as `layer_3` or `conv2_block1`, belong together; what comes before the
-    first of them is the stem, or the embeddings; what comes after the last is named after its last layer, or belongs to
-    the last of them where it only scales and shifts.
+    first of them is the stem, or the embeddings; what comes after the last is called what its layers have in common, or
+    belongs to the last of them where it only scales and shifts.
     """
     # Those of dropout are seeds, which are no weights. A layer may be called several times.
     layers = list({id(each): each for each in operations if getattr(each, "weights", ())}.values())
     names = [number_of(layer) for layer in layers]
-    if not any(names):
-        return {layer.name: [layer] for layer in layers}
+    if not any(names):  # without weights there still is something to be frozen
+        return {layer.name: [layer] for layer in layers} or {"model": []}
     first = next(i for i, name in enumerate(names) if name)
     last = max(i for i, name in enumerate(names) if name)
     has_words = any("embedding" in layer.name for layer in layers[:first])
@@ -256,9 +259,17 @@ def _grouped(operations: Iterable[Any]) -> dict[str, list[keras.layers.Layer]]:
     groups: dict[str, list[keras.layers.Layer]] = {}
     current = "embeddings" if has_words else "stem"
     for i, layer in enumerate(layers):
-        current = names[i] or (layers[-1].name if i > last and has_top else current)
+        current = names[i] or (_top_name(layers[last + 1 :]) if i > last and has_top else current)
         groups.setdefault(current, []).append(layer)
     return groups
+
+
+def _top_name(layers: Sequence[keras.layers.Layer]) -> str:
+    """What people call layers behind the last block: `top` of `top_conv` and `top_bn`, BERT's pooler by its name."""
+    last = layers[-1].name
+    words = zip(*(layer.name.split("_") for layer in layers), strict=False)
+    common = [each[0] for each in takewhile(lambda each: len(set(each)) == 1, words)]
+    return _POOLERS.get(last) or "_".join(common) or last
 
 
 def runs(flags: Sequence[bool], start: int) -> list[tuple[int, int, bool]]:

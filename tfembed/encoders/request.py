@@ -1,12 +1,15 @@
 """What `load_encoder` was asked for: one value that every source of encoders understands."""
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from tfembed.encoders.spec import EncoderSpec
 
 PRETRAINED = "pretrained"
+_NOT_NAMES = re.compile(r"\d+|feature[-_]vector|tensorflow[12]", re.IGNORECASE)
+_SHORT = re.compile(r".{1,3}|en-dim\d+|\d.*")  # what says nothing without the part in front of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,4 +45,20 @@ class Request:
     @property
     def name(self) -> str:
         """What people call it: its name in the catalogue, or the last part of the handle."""
-        return self.spec.name if self.spec else str(self.handle).rstrip("/").replace(":", "/").rsplit("/", 1)[-1]
+        return self.spec.name if self.spec else name_of(str(self.handle))
+
+
+def name_of(handle: str) -> str:
+    """What people call what a handle names: its last part, without what says only which version or format it is.
+
+    Example:
+        >>> name_of("https://tfhub.dev/google/imagenet/mobilenet_v2_100_224/feature_vector/5")
+        'mobilenet_v2_100_224'
+        >>> name_of("kaggle://google/nnlm/tensorFlow2/en-dim50/1")
+        'nnlm-en-dim50'
+    """
+    every = [part for part in re.split("[:/]+", handle) if part]
+    parts = [part for part in every if not _NOT_NAMES.fullmatch(part)] if "://" in handle else every
+    if len(parts) > 1 and "://" in handle and _SHORT.fullmatch(parts[-1]):
+        return f"{parts[-2]}-{parts[-1]}"
+    return parts[-1] if parts else handle

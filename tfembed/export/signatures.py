@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.python.trackable.resource import CapturableResource  # tables; no public name has what fills TF1's
 
 from tfembed.export.by_length import embed_by_length
 from tfembed.export.quantization import StoredWeight
@@ -86,7 +87,7 @@ def tracked(layer: keras.layers.Layer, preprocessing: keras.layers.Layer | None,
         each
         for part in (*modules, *tables)
         for each in tf.train.TrackableView(part).descendants()
-        if isinstance(each, tf.saved_model.experimental.TrackableResource | tf.saved_model.Asset)
+        if isinstance(each, CapturableResource | tf.saved_model.Asset)
     ]
     if not isinstance(preprocessing, HubLayer):
         root.preprocessing = preprocessing

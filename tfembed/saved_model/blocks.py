@@ -70,7 +70,7 @@ def find_blocks(module: Any, *functions: Any) -> tuple[Block, ...]:
     hidden = [v for function in traced for v in function.variables] if listed is None else listed
     variables = list({id(tf_variable(v)): v for v in hidden}.values())
     graphs = [] if listed is None else _graphs(traced, variables)
-    if not graphs:
+    if not graphs or not variables:  # of no block at all, what is frozen could not be told from what is not
         return (Block("module", tuple(variables)),)
     groups = _recorded(module, variables) or group_names(module, [(v, variable_name(v)) for v in variables])
     blocks = tuple(Block(name, tuple(members)) for name, members in order_groups(groups, graphs))

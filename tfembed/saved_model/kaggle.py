@@ -53,10 +53,15 @@ def download(address: str) -> str:
             "/VERSION, such as kaggle://google/nnlm/tensorFlow2/en-dim128/1."
         ) from error
     except (OSError, exceptions.BackendError, exceptions.DataCorruptionError) as error:
-        raise ConnectionError(
-            f"Cannot download {address!r}: {_one_line(error)}. Run kagglehub.model_download({name!r}) on a machine "
-            "that can, and copy its cache (KAGGLEHUB_CACHE, or ~/.cache/kagglehub), or pass the folder itself."
-        ) from error
+        raise ConnectionError(f"Cannot download {address!r}: {_one_line(error)}. {by_hand(address)}") from error
+
+
+def by_hand(address: str) -> str:
+    """How to get what `kaggle://...` names onto a machine without a network."""
+    return (
+        f"Without internet, run kagglehub.model_download({address.removeprefix('kaggle://').rstrip('/')!r}) on a "
+        "machine that can, and copy its cache (KAGGLEHUB_CACHE, or ~/.cache/kagglehub), or pass the folder itself."
+    )
 
 
 def _one_line(error: Exception) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tfembed.saved_model.handles import graph_file, resolve
+from tfembed.saved_model.handles import cache_folder, graph_file, resolve
+from tfembed.saved_model.reference_variables import with_resource_variables
 from tfembed.saved_model.safety import check_safe
 
 TF1_HUB_MARKER = "tfhub_module.pb"
@@ -129,7 +130,8 @@ def load_folder(
     _check_tags(folder, tags)
     if tags is None and is_tf1_hub:
         tags = []
-    load_once = partial(_load_once, folder, tags=tags, options=options, reuse=reuse or {})
+    source = with_resource_variables(folder, cache_folder())
+    load_once = partial(_load_once, source, tags=tags, options=options, reuse=reuse or {})
     try:
         loaded, created = load_once()
     except (RuntimeError, FileNotFoundError, tf.errors.NotFoundError) as error:
