@@ -1,8 +1,8 @@
 """Embeddings put to use: of millions of rows into a file, and how good they are.
 
-Reading order: `options` (what there is to say), `chunks` (rows, some at a time), `embedder` (what turns them into
-vectors), `job` and `parts` (what is done already), `embedding` (all of it together), `stored` (reading the result),
-`evaluation`.
+Reading order: `options` (what there is to say), `chunks` (rows, some at a time), `columns` (of which types what is kept
+of them is), `embedder` (what turns rows into vectors), `job` and `parts` (what is done already), `embedding` (all of it
+together), `stored` (reading the result), `evaluation`.
 """
 
 import lazy_loader
