@@ -18,7 +18,7 @@ from tfembed.embeddings.evaluation import recall
 from tfembed.embeddings.nearest import nearest
 from tfembed.embeddings.stored import read_vectors
 
-pytest.importorskip("pymilvus", reason="pymilvus is not installed: pip install 'tfembed[index]'")
+pymilvus = pytest.importorskip("pymilvus", reason="pymilvus is not installed: pip install 'tfembed[index]'")
 pytest.importorskip("milvus_lite", reason="milvus-lite is not installed: pip install 'tfembed[index]'")
 
 ROWS = [
@@ -182,6 +182,17 @@ def test_bases_that_are_none(tmp_path: Path, base: str, options: dict[str, Any],
     name = base if options else str(tmp_path / base)
     with pytest.raises(ValueError, match=message):
         te.open_index(name, **options)
+
+
+def test_a_local_file_is_not_asked_whether_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Milvus Lite breaks off, with messages, where pymilvus pings it for half a minute: pings are left out."""
+    given, opened = [], pymilvus.MilvusClient
+    monkeypatch.setattr(
+        pymilvus, "MilvusClient", lambda *args, **kwargs: given.append(kwargs) or opened(*args, **kwargs)
+    )
+    te.open_index(tmp_path / "a.db").close()
+    assert given[0]["grpc_options"]["grpc.keepalive_permit_without_calls"] is False
+    assert given[0]["grpc_options"]["grpc.keepalive_time_ms"] > 24 * 3600 * 1000
 
 
 def test_a_file_that_is_open_elsewhere(index: te.Index, tmp_path: Path) -> None:
