@@ -83,6 +83,15 @@ def test_an_encoder_in_memory_is_refused(tmp_path: Path) -> None:
         embed_with_beam(tiny_text_encoder(), tmp_path / "a.csv", tmp_path / "a.parquet")  # type: ignore[arg-type]
 
 
+def test_a_wrong_option_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """An option that Beam does not take is an error with its reason, without the usage of all options."""
+    with pytest.raises(ValueError, match=r"does not take '--direct_num_workers=two': argument .*: invalid int value"):
+        embed_with_beam(
+            "minilm", write_rows(tmp_path / "a.csv"), tmp_path / "a.parquet", None, ["--direct_num_workers=two"]
+        )
+    assert "usage:" not in capfd.readouterr().err
+
+
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without apache-beam, the error says what to install."""
     monkeypatch.setitem(sys.modules, "apache_beam", None)

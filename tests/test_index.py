@@ -1,8 +1,10 @@
 """Collections of Milvus, in the real Milvus Lite."""
 
+import base64
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from tfembed.embeddings.evaluation import recall
 from tfembed.embeddings.nearest import nearest
 from tfembed.embeddings.stored import read_vectors
 
-pytest.importorskip("pymilvus", reason="pymilvus is not installed: pip install 'tfembed[index]'")
+pymilvus = pytest.importorskip("pymilvus", reason="pymilvus is not installed: pip install 'tfembed[index]'")
+grpc = pytest.importorskip("grpc", reason="grpcio is not installed: pip install 'tfembed[index]'")
 pytest.importorskip("milvus_lite", reason="milvus-lite is not installed: pip install 'tfembed[index]'")
 
 ROWS = [
@@ -182,6 +185,38 @@ def test_bases_that_are_none(tmp_path: Path, base: str, options: dict[str, Any],
     name = base if options else str(tmp_path / base)
     with pytest.raises(ValueError, match=message):
         te.open_index(name, **options)
+
+
+def test_a_cluster_is_given_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What MILVUS_TOKEN holds goes to the server with every call, and is in no error."""
+    seen: list[str] = []
+
+    class Refuses(grpc.GenericRpcHandler):
+        def service(self, details: Any) -> None:
+            seen.extend(value for name, value in details.invocation_metadata if name == "authorization")
+
+    server = grpc.server(futures.ThreadPoolExecutor(2), handlers=[Refuses()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    monkeypatch.setenv("MILVUS_TOKEN", "root:secret")
+    try:
+        with pytest.raises(ConnectionError, match=r"Check the address, and MILVUS_TOKEN") as error:
+            te.open_index("things", uri=f"http://127.0.0.1:{port}")
+    finally:
+        server.stop(None)
+    assert set(seen) == {base64.b64encode(b"root:secret").decode()}
+    assert "secret" not in str(error.value)
+
+
+def test_a_local_file_is_not_asked_whether_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Milvus Lite breaks off, with messages, where pymilvus pings it for half a minute: pings are left out."""
+    given, opened = [], pymilvus.MilvusClient
+    monkeypatch.setattr(
+        pymilvus, "MilvusClient", lambda *args, **kwargs: given.append(kwargs) or opened(*args, **kwargs)
+    )
+    te.open_index(tmp_path / "a.db").close()
+    assert given[0]["grpc_options"]["grpc.keepalive_permit_without_calls"] is False
+    assert given[0]["grpc_options"]["grpc.keepalive_time_ms"] > 24 * 3600 * 1000
 
 
 def test_a_file_that_is_open_elsewhere(index: te.Index, tmp_path: Path) -> None:

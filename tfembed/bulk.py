@@ -1,10 +1,12 @@
 """Embedding millions of rows as a pipeline of Apache Beam, on as many machines as its runner has."""
 
+import io
 import os
 import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,8 +82,16 @@ def _pipeline(beam: Any, given: Sequence[str]) -> Any:
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner
     from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-    options = PipelineOptions(list(given))
-    direct = options.view_as(DirectOptions)
+    with redirect_stderr(io.StringIO()) as said:
+        try:
+            options = PipelineOptions(list(given))
+            direct = options.view_as(DirectOptions)
+        except SystemExit:  # which Beam ends with, behind pages of usage
+            reason = said.getvalue().strip().splitlines()[-1].partition("error: ")[2]
+            raise ValueError(
+                f"The pipeline does not take {shlex.join(given)!r}: {reason}. Correct it; Beam's documentation has the "
+                "options of each runner."
+            ) from None
     if direct.direct_running_mode != "multi_processing":
         return beam.Pipeline(options=options)
     direct.direct_running_mode = None  # else the runner makes the command of its own

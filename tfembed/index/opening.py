@@ -14,6 +14,10 @@ from tfembed.index.columns import NAME
 
 TOKEN = "MILVUS_TOKEN"  # environment variable with the token for a cluster
 
+# While an encoder is loaded or embeds, pymilvus asks every ten seconds whether Milvus Lite is still there; Milvus Lite
+# breaks off after a few times, and both print that it did.
+_NO_PINGS = {"grpc.keepalive_permit_without_calls": False, "grpc.keepalive_time_ms": 2**31 - 1}
+
 
 def open_index(base: str | os.PathLike[str], *, uri: str | None = None) -> Index:
     """Open a collection of Milvus, or a place for one.
@@ -42,7 +46,7 @@ def open_index(base: str | os.PathLike[str], *, uri: str | None = None) -> Index
     if not path.parent.is_dir():
         raise ValueError(f"{base} cannot be made: there is no folder {path.parent}. Make it first.")
     try:
-        client = milvus.MilvusClient(str(path))
+        client = milvus.MilvusClient(str(path), grpc_options=_NO_PINGS)
     except milvus.MilvusException as error:
         raise ValueError(f"{base} cannot be opened ({error.message}): does another process have it open?") from None
     return Index(client, re.sub(r"\W", "_", path.stem), path)
