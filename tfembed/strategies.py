@@ -195,7 +195,7 @@ def contrastive(num_unfrozen: int, *, learning_rate: float = 1e-4, steps: int = 
     Supervised contrastive learning (https://arxiv.org/abs/2004.11362), which serves as SetFit does.
 
     Args:
-        num_unfrozen: The top blocks that train.
+        num_unfrozen: The top blocks that train; with few classes and few examples, all layers.
         learning_rate: Of these.
         steps: Batches in all.
 

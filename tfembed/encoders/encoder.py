@@ -12,7 +12,8 @@ from tfembed.allocator import keep_freed_memory
 from tfembed.encoders.compute import choose_compute, has_bfloat16, sample_examples
 from tfembed.encoders.forward import INPUTS, MASK, forward
 from tfembed.encoders.frozen import FrozenGraphs
-from tfembed.encoders.parts import ModelParts, ModuleParts, Parts
+from tfembed.encoders.module_parts import ModuleParts
+from tfembed.encoders.parts import ModelParts, Parts
 from tfembed.encoders.preprocessing import as_batch, count_tokens, limit_tokens, mask_name, trim_padding
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.encoders.suffix import Suffix

@@ -41,11 +41,13 @@ def _stretch(encoder: Encoder, features: dict[str, Any], start: int, stop: int, 
     mask = features.get(name) if name else None
     value: Any = _given(features, start)
     flags = [training and trains for trains in encoder.flags[:stop]]
-    own_call = isinstance(encoder.body, HubLayer) and not encoder.parts.has_copies  # it reads its own variables
-    if start == 0 and stop == len(encoder.blocks) and (own_call or not (True in flags or encoder.parts.has_copies)):
+    parts = encoder.parts
+    own_call = isinstance(encoder.body, HubLayer) and not parts.has_copies  # it reads its own variables
+    is_all = start == 0 and stop == len(encoder.blocks) and parts.is_whole
+    if is_all and (own_call or not (True in flags or parts.has_copies)):
         return encoder.body(value, training=True in flags), mask
     for first, last, trains in runs(flags, start):
-        value = encoder.parts.segment(first, last, trains)(value)
+        value = parts.segment(first, last, trains)(value)
     return value, mask
 
 

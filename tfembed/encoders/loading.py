@@ -66,7 +66,7 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
             a layer too.
         pooling: `"mean"`, `"max"` or `"cls"` to make one vector of an encoder's token vectors; of word vectors
             `"mean"`, `"max"` or `"sif"`, which weighs rare words more.
-        output: The name of the output, or of the layer, that embeddings are made of, where there are several.
+        output: The name of the output, or of the layer or block, that embeddings are made of, where there are several.
         weights: `"pretrained"`, a file with weights where the source takes one, or None for random ones.
         sequence_length: Tokens kept of a text, its first ones and the separator at its end; None to let training
             choose: the 99th percentile of its texts.
@@ -105,6 +105,8 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     used = None if weights is None else os.fspath(weights)
     encoder.spec = replace(encoder.spec, compute=compute, weights=used)
     encoder.unfreeze(False)
+    if output is not None:
+        _ = encoder.blocks  # where there is no such output, that is said here
     if sequence_length is not None:
         encoder.limit_length(sequence_length)
     return encoder

@@ -3,7 +3,6 @@
 Cut k lies between block k - 1 and block k. What crosses it is a dictionary of tensors with one row per example.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Protocol
@@ -13,10 +12,9 @@ import tensorflow as tf
 
 from tfembed.encoders.calls import Call, calls_between, number_of
 from tfembed.encoders.crossing import cheapest
-from tfembed.saved_model.blocks import Block, select_variables, variable_name
+from tfembed.saved_model.blocks import Block, select_variables
 from tfembed.saved_model.cut import ModuleGraph
 from tfembed.saved_model.graph import CutError
-from tfembed.saved_model.layer import HubLayer
 
 _POOLERS = {"pooled_dense": "pooler"}  # what KerasHub calls it
 
@@ -26,6 +24,7 @@ class Parts(Protocol):
 
     blocks: tuple[Block, ...]
     has_copies: bool
+    is_whole: bool  # whether the last block is the end of the body
 
     def segment(self, start: int, stop: int, training: bool) -> Callable[[Any], Any]:
         """The part between two cuts, as a function; it raises CutError where it cannot be cut."""
@@ -47,70 +46,6 @@ class Parts(Protocol):
         """Have variables read and changed in place of those with the given `id`, until there are none again."""
 
 
-class ModuleParts:
-    """The parts of a SavedModel in a HubLayer, without blocks that the wanted output does not need.
-
-    Args:
-        layer: The layer.
-        output: The name of the wanted output, where the module gives a dictionary; all outputs if None.
-        inputs: Tensors that it is called on, where it takes texts as well as their tokens.
-
-    Attributes:
-        blocks: From input to output.
-        has_copies: Whether other variables stand in for its own.
-    """
-
-    def __init__(self, layer: HubLayer, output: str | None, inputs: Any = None) -> None:
-        self._layer, everything = layer, layer.keras_blocks
-        self._graph: ModuleGraph | None = None
-        self._cut_error: CutError | None = None
-        self.has_copies = False
-        try:
-            self._graph = layer.graph(output, inputs)
-        except CutError as error:
-            self._cut_error = error
-        used = None if self._graph is None else self._graph.used_variables
-        self._places = [
-            i for i, block in enumerate(layer.blocks) if used is None or used & set(map(id, block.variables))
-        ] or [0]
-        self.blocks = tuple(everything[i] for i in self._places)
-
-    def segment(self, start: int, stop: int, training: bool) -> Callable[[Any], Any]:
-        """See Parts; the last segment gives the output that is wanted, and no other."""
-        graph, places = self._cuttable()
-        return graph.segment(places[start] if start else 0, places[stop], training)
-
-    def cost_share(self, cut: int) -> float:
-        """See Parts."""
-        graph, places = self._cuttable()
-        return graph.cost_share(places[cut])
-
-    def _cuttable(self) -> tuple[ModuleGraph, list[int]]:
-        """The module's graph, and where in it the cuts are."""
-        if self._graph is None:
-            raise self._cut_error or CutError("The module cannot be cut.")
-        return self._graph, [*self._places, self._graph.num_blocks]
-
-    def set_trained(self, selector: Any) -> None:
-        """See Parts."""
-        blocks = [self._layer.blocks[i] for i in self._places]  # under the names that the module gives its variables
-        names = [re.escape(variable_name(variable)) for variable in select_variables(blocks, selector)]
-        self._layer.unfreeze(f"^({'|'.join(names)})$" if names else False)
-
-    @property
-    def trained_layers(self) -> list[keras.layers.Layer]:
-        """See Parts."""
-        return []
-
-    def refresh(self) -> None:
-        """See Parts; a module has the variables that it has."""
-
-    def stand_in(self, copies: Mapping[int, tf.Variable]) -> None:
-        """See Parts."""
-        self._cuttable()[0].stand_in(copies)
-        self.has_copies = bool(copies)
-
-
 class ModelParts:
     """The parts of a functional Keras model: its layers in groups.
 
@@ -124,7 +59,7 @@ class ModelParts:
 
     def __init__(self, model: keras.Model, output: str | None = None) -> None:
         self._model, given = model, model.output
-        self.has_copies = False
+        self.has_copies, self.is_whole = False, True
         self._structure = {output: given[output]} if isinstance(given, dict) and output in given else given
         self._outputs = keras.tree.flatten(self._structure)
         self._calls = calls_between(model.inputs, self._outputs)
