@@ -36,6 +36,7 @@ def embed_by_length(encoder: Encoder, raw: Any) -> Any:
         part = trim_padding({name: tf.gather(value, rows) for name, value in prepared.items()})
         return i + 1, found.write(i, encoder.run(part, 0, len(encoder.blocks)))
 
-    # One graph for all parts: written out for each, the model would be as many times as large.
-    _, found = tf.while_loop(lambda i, _: i < num_parts, embed_part, (0, found), parallel_iterations=1)
+    # One graph for all parts: written out for each, the model would be as many times as large. They run side by side,
+    # since an op of few rows does not keep all cores busy.
+    _, found = tf.while_loop(lambda i, _: i < num_parts, embed_part, (0, found), parallel_iterations=_MOST_PARTS)
     return tf.gather(found.concat(), tf.math.invert_permutation(order))
