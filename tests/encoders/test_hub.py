@@ -104,6 +104,8 @@ def test_a_module_in_the_cache_is_taken(cache: Path, vectors: str) -> None:
     put(cache, NNLM, vectors)
     texts = ["a refund", "where is it"]
     np.testing.assert_array_equal(te.load_encoder(NNLM)(texts), te.load_encoder(vectors)(texts))
+    assert te.load_encoder(NNLM).spec.licence == te.load_encoder("nnlm_50").spec.licence == "Apache-2.0"
+    assert te.load_encoder(vectors).spec.licence == "unknown"
 
 
 @pytest.mark.parametrize("load_format", ["AUTO", "COMPRESSED", "UNCOMPRESSED"])

@@ -14,6 +14,7 @@ from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.hugging_face import loading as hugging_face
 from tfembed.encoders.pytorch import loading as pytorch
 from tfembed.encoders.request import PRETRAINED, Request
+from tfembed.encoders.spec import EncoderSpec
 from tfembed.encoders.words import loading as words
 from tfembed.resources import resource_path
 
@@ -103,13 +104,19 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
         raise ValueError(f"preprocessing={preprocessing!r}: encoder {wanted.name!r} brings its own. Leave it out.")
     encoder = load(wanted)
     used = None if weights is None else os.fspath(weights)
-    encoder.spec = replace(encoder.spec, compute=compute, weights=used)
+    encoder.spec = replace(encoder.spec, compute=compute, weights=used, licence=_licence(encoder.spec))
     encoder.unfreeze(False)
     if output is not None:
         _ = encoder.blocks  # where there is no such output, that is said here
     if sequence_length is not None:
         encoder.limit_length(sequence_length)
     return encoder
+
+
+def _licence(spec: EncoderSpec) -> str:
+    """The licence that is known; of an address, that of the catalogue's encoder which is there."""
+    same = (each.licence for each in CATALOG.values() if each.handle == spec.handle)
+    return next(same, spec.licence) if spec.licence == "unknown" else spec.licence
 
 
 def _source_of(wanted: Request) -> Callable[[Request], Encoder]:
