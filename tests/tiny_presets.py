@@ -85,6 +85,12 @@ IMAGES = {
     "dinov2_fitted": ("DINOV2", _DINOV2 | {"image_shape": (24, 24, 3), "position_embedding_shape": (24, 24)}),
 }
 
+_TOWER = {"num_layers": 2, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 16}
+TOWERS = {"clip": "CLIP", "siglip": "SigLIP", "metaclip": "MetaCLIP2"}
+PROJECTED = 6  # numbers of an embedding, where there is a projection
+# Words of CLIP's vocabulary, beside all letters.
+_MERGES = ("r e", "re d</w>", "s h", "o e</w>", "sh oe</w>", "b l", "u e</w>", "bl ue</w>")
+
 
 def write_preset(name: str, folder: Path) -> tuple[keras.Model, keras.layers.Layer]:
     """Write a preset; returns its backbone, and what prepares texts or images for it."""
@@ -100,6 +106,27 @@ def write_preset(name: str, folder: Path) -> tuple[keras.Model, keras.layers.Lay
     return backbone, preprocessor
 
 
+def write_towers(name: str, folder: Path, seed: int = 0, size: int = 16) -> tuple[keras.Model, keras.layers.Layer]:
+    """Write a preset of a tower for texts and one for images; returns its backbone, and what prepares both for it."""
+    family, models = TOWERS[name], keras_hub.models
+    scale, offset = [0.01, 0.02, 0.03], [-0.5, 0.1, 0.2]
+    converter = getattr(keras_hub.layers, f"{family}ImageConverter")
+    images = converter(image_size=(size, size), scale=scale, offset=offset, interpolation="bicubic")
+    length = 16 if name == "siglip" else 24
+    task = "CausalLMPreprocessor" if name == "metaclip" else "Preprocessor"
+    preprocessor = getattr(models, f"{family}{task}")(_tower_tokenizer(name), images, sequence_length=length)
+    words = preprocessor.tokenizer.vocabulary_size()
+    options = _TOWER | {"vocabulary_size": words, "embedding_dim": 8, "max_sequence_length": length}
+    texts = getattr(models, f"{family}TextEncoder")(**options, **({"projection_dim": 8} if name == "siglip" else {}))
+    pictures = getattr(models, f"{family}VisionEncoder")(**_TOWER, patch_size=4, image_shape=(size, size, 3))
+    projected = {} if name == "siglip" else {"projection_dim": PROJECTED}
+    backbone = getattr(models, f"{family}Backbone")(pictures, texts, **projected)
+    randomize(backbone, seed)
+    backbone.save_to_preset(str(folder))
+    preprocessor.save_to_preset(str(folder))
+    return backbone, preprocessor
+
+
 def copy_folder(name: str, folder: Path) -> Path:
     """Copy a model of the Hugging Face tests; those of sentence-transformers share the weights of `bert`."""
     if name.startswith("sentences"):
@@ -107,11 +134,14 @@ def copy_folder(name: str, folder: Path) -> Path:
     return Path(shutil.copytree(HUGGING_FACE / name, folder, dirs_exist_ok=True))
 
 
-def randomize(model: keras.Model) -> None:
+def randomize(model: keras.Model, seed: int = 0) -> None:
     """Give a model random weights, large enough that each step counts."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for weight in model.weights:
         if "seed_generator" in weight.path or "interpolated" in weight.path:
+            continue
+        if "position_ids" in weight.path:
+            weight.assign(np.arange(weight.shape[1])[np.newaxis])
             continue
         positive = any(part in weight.path for part in ("moving_variance", "gamma"))
         low, high = (0.5, 1.5) if positive else (-0.5, 0.5)
@@ -131,6 +161,17 @@ def _text_preprocessor(family: str) -> Any:
         made = tokenizer((HUGGING_FACE / files.get(family, "deberta_v3/spm.model")).read_bytes())
     general = models.TextClassifierPreprocessor
     return getattr(models, f"{family}TextClassifierPreprocessor", general)(made, sequence_length=40)
+
+
+def _tower_tokenizer(name: str) -> Any:
+    if name != "clip":
+        model = (HUGGING_FACE / "xlm_roberta" / "sentencepiece.bpe.model").read_bytes()
+        return getattr(keras_hub.models, f"{TOWERS[name]}Tokenizer")(model)
+    printed = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    letters = [chr(each) for each in (*printed, *range(256, 256 + 256 - len(printed)))]
+    merged = [merge.replace(" ", "") for merge in _MERGES]
+    words = [*letters, *(f"{letter}</w>" for letter in letters), *merged, "<|startoftext|>", "<|endoftext|>"]
+    return keras_hub.models.CLIPTokenizer({word: i for i, word in enumerate(words)}, list(_MERGES))
 
 
 def _converter(name: str, family: str) -> Any:

@@ -52,6 +52,7 @@ from .search import search as search
 from .serving.client import Client as Client
 from .serving.client_options import ClientOptions as ClientOptions
 from .strategies import Strategy as Strategy
+from .strategies import accelerate as accelerate
 from .strategies import biases as biases
 from .strategies import contrastive as contrastive
 from .strategies import full as full

@@ -27,6 +27,9 @@ _TASKS = ["classification", "multi_label", "regression"]
 _WEIGHTS = click.option(
     "--weights", default="pretrained", show_default=True, help="pretrained, none for random ones, or a file."
 )
+_MIXED_PRECISION = click.option("--mixed-precision", is_flag=True, help="Train the encoder in bfloat16; for GPUs.")
+_JIT_COMPILE = click.option("--jit-compile", is_flag=True, help="Let XLA compile what trains; for GPUs.")
+_KIND = click.option("--kind", type=click.Choice(["text", "image"]), help="Which tower of an encoder that has both.")
 _OUTPUT = click.option("--output", help="Name of the output or layer that embeddings are made of.")
 _TRUST = click.option("--trust", is_flag=True, help="Load files as well that can do more than hold weights.")
 _POOLING = click.option(
@@ -64,16 +67,18 @@ def encoders(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(spec) for spec in CATALOG.values()], indent=1))
         return
-    click.echo(f"{'name':22} {'takes':10} {'dim':>5} {'parameters':>12}  {'licence':13} good for")
+    click.echo(f"{'name':25} {'takes':15} {'dim':>5} {'parameters':>13}  {'licence':13} good for")
     for spec in CATALOG.values():
         takes = spec.kind if spec.image_size is None else f"image {spec.image_size[0]}"
+        takes += ", text" if spec.both else ""
         parameters = f"{spec.parameters:,}" if spec.parameters else ""
-        click.echo(f"{spec.name:22} {takes:10} {spec.dim or '':>5} {parameters:>12}  {spec.licence:13} {spec.good_for}")
-        click.echo(f"{'':22} {spec.handle}")
+        click.echo(f"{spec.name:25} {takes:15} {spec.dim or '':>5} {parameters:>13}  {spec.licence:13} {spec.good_for}")
+        click.echo(f"{'':25} {spec.handle}")
 
 
 @cli.command()
 @click.argument("handle")
+@_KIND
 @_PREPROCESSING
 @_POOLING
 @_OUTPUT
@@ -137,6 +142,8 @@ def inspect(handle: str, as_json: bool, **options: Any) -> None:
     show_default=True,
     help="Of the frozen part.",
 )
+@_MIXED_PRECISION
+@_JIT_COMPILE
 @click.option("--few-shot", type=click.IntRange(1), help="Train on so many examples of each class.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, draw and training.")
 @click.option(
@@ -197,6 +204,8 @@ def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
     "--distribution", type=click.Choice(["mirrored"]), help="Share the batches of each trial among the GPUs here."
 )
 @click.option("--early-stopping/--no-early-stopping", default=True, help="Stop trials that cannot win.  [default: on]")
+@_MIXED_PRECISION
+@_JIT_COMPILE
 @click.option("--few-shot", type=click.IntRange(1), help="Train on so many examples of each class.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, draw, oracle, training.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the study; goes on with one.")

@@ -55,7 +55,9 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
     if out is not None:
         check_free(out)
     distribution = open_distribution(options["distribution"])  # before anything else wakes TensorFlow
-    strategy, head, seed = parse_strategy(options["strategy"]), parse_head(options["head"]), options["seed"]
+    how = {name: options[name] for name in ("mixed_precision", "jit_compile")}
+    strategy = te.accelerate(parse_strategy(options["strategy"]), **how)
+    head, seed = parse_head(options["head"]), options["seed"]
     dataset = _load(data, options)
     if options["balanced"] and dataset.task != "classification":
         raise ValueError(f"--balanced weighs classes that exclude each other: the data are for {dataset.task}.")
@@ -63,7 +65,7 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
         dataset = dataset.few_shot(options["few_shot"], seed)
     handle = options["handle"] or ("minilm" if dataset.kind == "text" else "glyphs")
     with waiting(f"Loading {handle}"):
-        encoder = te.load_encoder(handle, compute=options["compute"], **_loading(options))
+        encoder = te.load_encoder(handle, kind=dataset.kind, compute=options["compute"], **_loading(options))
         model = build_model(encoder, dataset, head)
     result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"], distribution=distribution)
     record = {"data": dataset.source, "encoder": handle, "class_names": list(dataset.class_names)}
@@ -86,10 +88,10 @@ def search_on(data: str, out: Path, options: dict[str, Any]) -> te.Study:
     if options["few_shot"]:
         dataset = dataset.few_shot(options["few_shot"], options["seed"])
     handles = options["handles"] or ("minilm" if dataset.kind == "text" else "glyphs",)
-    loading = _loading(options) | {"compute": options["compute"]}
+    loading = _loading(options) | {"compute": options["compute"], "kind": dataset.kind}
     encoders = {handle: partial(te.load_encoder, handle, **loading) for handle in handles}
     passed = ("max_trials", "max_minutes", "oracle", "objective", "folds", "repeats", "seed", "balanced", "workers")
-    chosen = {name: options[name] for name in (*passed, "early_stopping")}
+    chosen = {name: options[name] for name in (*passed, "early_stopping", "mixed_precision", "jit_compile")}
     return te.search(encoders, dataset, directory=out, distribution=distribution, **chosen)
 
 
@@ -145,17 +147,19 @@ def inspect_encoder(handle: str, options: dict[str, Any]) -> dict[str, Any]:
         handle: The encoder.
         options: Of `tfembed inspect`, by name.
     """
-    loading = _loading(options)
+    loading = _loading(options) | {"kind": options["kind"]}
     with waiting(f"Loading {handle}"):
         encoder = te.load_encoder(handle, **loading)
     said = {name: value for name, value in loading.items() if value not in (None, False, PRETRAINED)}
     said |= {"weights": None} if loading["weights"] is None else {}
     arguments = ", ".join([repr(handle), *(f"{name}={value!r}" for name, value in said.items())])
     inputs, outputs = tensors_of(encoder)
+    takes = "texts" if encoder.spec.kind == "text" else f"images, brought to {encoder.spec.image_size}"
+    other = "image" if encoder.spec.kind == "text" else "text"
     return {
         "handle": handle,
         "name": encoder.spec.name,
-        "takes": "texts" if encoder.spec.kind == "text" else f"images, brought to {encoder.spec.image_size}",
+        "takes": takes + (f" (and {other}s, with --kind {other})" if encoder.spec.both else ""),
         "dim": encoder.dim,
         "licence": encoder.spec.licence,
         "source": encoder.spec.source or handle,

@@ -52,9 +52,13 @@ def _work(phase: Phase, what: str, all_frozen: bool) -> str:
     if phase.layer_decay < 1:
         rate += f", times {phase.layer_decay:g} for each block further down"
     if phase.objective == "contrastive":
-        return f"{what} train for {phase.steps} steps {rate}, on batches drawn by class; the head rests"
+        return f"{what} train for {phase.steps} steps {rate}{_how(phase)}, on batches drawn by class; the head rests"
     who = "only the head trains" if all_frozen else f"{what} and the head train"
-    return f"{who} for up to {phase.epochs} epochs {rate}"
+    return f"{who} for up to {phase.epochs} epochs {rate}{_how(phase)}"
+
+
+def _how(phase: Phase) -> str:
+    return ", in bfloat16" * phase.mixed_precision + ", compiled by XLA" * phase.jit_compile
 
 
 def _cached(phase: Phase, names: list[str], cut: int) -> str:

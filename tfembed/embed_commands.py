@@ -18,6 +18,7 @@ _POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls"]), 
 _COMPUTE = click.option(
     "--compute", type=click.Choice(["float32", "bfloat16", "auto"]), default="float32", show_default=True
 )
+_KIND = click.option("--kind", type=click.Choice(["text", "image"]), help="Which tower of an encoder that has both.")
 
 
 @click.command()
@@ -27,6 +28,7 @@ _COMPUTE = click.option(
 @_PREPROCESSING
 @_POOLING
 @_COMPUTE
+@_KIND
 @click.option("--column", help="Of texts, or of paths of images.  [default: text or path]")
 @click.option("--id", "id_column", help="Column with a name for each row.  [default: the row's number]")
 @click.option("--keep", multiple=True, help="Column to write beside the vectors; several if you like.")
@@ -60,6 +62,7 @@ def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bo
         preprocessing=options["preprocessing"],
         pooling=options["pooling"],
         compute=options["compute"],
+        kind=options["kind"],
     )
     if runner == "beam":
         from tfembed.bulk import embed_with_beam
@@ -96,6 +99,7 @@ def sample_or_path(source: str) -> Path:
 @click.option("--uri", help="Of a Milvus cluster, where BASE is a collection.  [default: BASE is a local file]")
 @click.option("--type", "index_type", default="flat", show_default=True, help="flat (exact), hnsw or ivf_flat.")
 @click.option("--encoder", "handle", help="For data: as in `tfembed embed`.  [default: minilm]")
+@_KIND
 @click.option("--column", help="For data: of texts, or of paths of images.  [default: text or path]")
 @click.option("--id", "id_column", help="For data: column with a name for each row.  [default: the row's number]")
 @click.option("--keep", multiple=True, help="For data: column to show and to filter by; several if you like.")
@@ -107,6 +111,7 @@ def index(base: str, source: str, uri: str | None, index_type: str, as_json: boo
     """
     import_tensorflow()
     from tfembed.embeddings import EmbedOptions
+    from tfembed.embeddings.embedder import EncoderSource
     from tfembed.embeddings.stored import is_embeddings
     from tfembed.index.opening import index_data, open_index
 
@@ -114,12 +119,15 @@ def index(base: str, source: str, uri: str | None, index_type: str, as_json: boo
     with open_index(base, uri=uri) as found:
         if is_embeddings(path):
             if any(options.values()):
-                raise click.UsageError(f"{source} holds embeddings: --encoder, --column, --id and --keep are for data.")
+                raise click.UsageError(
+                    f"{source} holds embeddings: --encoder, --kind, --column, --id, --keep are for data."
+                )
             num_rows = found.upsert(path, index_type)
         else:
             chosen = EmbedOptions(column=options["column"], id=options["id_column"], keep=options["keep"])
             handle = options["handle"] or ("glyphs" if path.is_dir() else "minilm")
-            num_rows = index_data(found, handle, path, chosen, index_type)
+            source_of = EncoderSource(handle=handle, kind=options["kind"])
+            num_rows = index_data(found, source_of, path, chosen, index_type)
         total = len(found)
     if as_json:
         click.echo(json.dumps({"base": base, "written": num_rows, "rows": total}))
@@ -136,12 +144,15 @@ def index(base: str, source: str, uri: str | None, index_type: str, as_json: boo
 @click.option("--where", default="", help="""Which rows count, such as 'price < 10 and colour == "red"'.""")
 @_JSON
 def query(base: str, queries: tuple[str, ...], uri: str | None, as_json: bool, **options: Any) -> None:
-    """Find what is nearest to texts, or to images in files, among what `tfembed index` wrote into BASE."""
+    """Find what is nearest to texts, or to images in files, among what `tfembed index` wrote into BASE.
+
+    Images are found by texts, and texts by images, where the encoder embeds both, such as clip_vit_base_patch32.
+    """
     import_tensorflow()
     from tfembed.index.opening import open_index
 
     with open_index(base, uri=uri) as found:
-        examples = [Path(each) if found.holds_images and Path(each).is_file() else each for each in queries]
+        examples = [Path(each) if found.takes_images and Path(each).is_file() else each for each in queries]
         rows = found.query(examples, encoder=options["handle"], limit=options["limit"], where=options["where"])
     if as_json:
         answers = [

@@ -108,7 +108,7 @@ def knn_head(encoder: Any, data: Dataset, *, neighbours: int = 10) -> NeighbourH
         >>> found.label, found.votes[0].example
         ('0', 'money back')
     """
-    embedder = open_embedder(encoder)
+    embedder = open_embedder(encoder, data.kind)
     if data.task != "classification" or data.kind != embedder.kind:
         raise ValueError(
             f"The data are {data.kind}s for {data.task}: expected {embedder.kind}s for classification, which encoder "

@@ -37,6 +37,10 @@ class Phase:
         temperature: Divides cosines where the objective is contrastive.
         lora_rank: Rank of what is added to the attention's weights in place of training them; 0 to train them.
         depths: Cuts whose features, pooled, are joined to the embedding; none for the embedding alone.
+        mixed_precision: Whether what is run of the encoder computes in bfloat16, where its layers allow it; weights,
+            head and loss stay in float32. Faster on GPUs, and on processors, that multiply in bfloat16.
+        jit_compile: Whether XLA compiles what is run of the encoder. It does so for each shape of a batch, which takes
+            seconds: worth it for images, and for texts where there are many epochs.
     """
 
     name: str
@@ -56,6 +60,8 @@ class Phase:
     temperature: float = 0.1
     lora_rank: int = 0
     depths: tuple[int, ...] = ()
+    mixed_precision: bool = False
+    jit_compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("unfreeze", "depths"):

@@ -15,6 +15,7 @@ from tfembed.data import Dataset, Split, class_weights
 from tfembed.distribution import num_replicas, prepare_fit, spread
 from tfembed.encoders.encoder import INPUTS, Encoder, Suffix
 from tfembed.encoders.low_rank import low_rank
+from tfembed.encoders.mixed_precision import mixed_precision
 from tfembed.encoders.parts import runs
 from tfembed.features import FeatureCache, Source
 from tfembed.heads import is_linear
@@ -97,7 +98,10 @@ def run_phase(  # noqa: PLR0913 - what the result depends on, and who watches
         trained = [*encoder.trainable_variables]
         trained += head.trainable_variables if phase.objective == "labels" else []
         solved = phase.solve and cut == len(encoder.blocks) and is_linear(head)
-        with spread(None if solved else distribution, encoder, work.variables()):
+        with (
+            spread(None if solved else distribution, encoder, work.variables()),
+            mixed_precision(encoder, phase.mixed_precision and cut < len(encoder.blocks)),
+        ):
             history = _solve(work) if solved else _fit(work, on_epoch)
     return PhaseResult(
         name=phase.name,
@@ -148,7 +152,7 @@ class _Work:
 
     def model(self) -> keras.Model:
         """The model from the cut to the logits, or to the embeddings; its weights are those of the whole."""
-        inputs, suffix = inputs_of(self.features), Suffix(self.parts.encoder, self.cut)
+        inputs, suffix = inputs_of(self.features), Suffix(self.parts.encoder, self.cut, self.phase.jit_compile)
         if not isinstance(self.features, InParts):
             return keras.Model(inputs, self.parts.head(suffix(inputs)))
         embeddings = keras.ops.concatenate([suffix(part) for part in self.features.parts(inputs)])

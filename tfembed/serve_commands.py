@@ -18,7 +18,19 @@ def _flag(name: str, **options: Any) -> Any:
     return click.option(f"--{name}", name, **options)
 
 
-@click.command()
+class _ServerCommand(click.Command):  # click asks for a class
+    """Takes flags as tensorflow_model_server does: `--enable_batching` is `--enable_batching=true`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        switches = {f"--{each.name}" for each in self.params if each.type is click.BOOL}
+        pairs = zip(args, [*args[1:], ""], strict=False)
+        given = [
+            f"{each}=true" if each in switches and after not in ("true", "false") else each for each, after in pairs
+        ]
+        return super().parse_args(ctx, given)
+
+
+@click.command(cls=_ServerCommand)
 @click.argument("base_path", type=click.Path(path_type=Path), required=False)
 @_flag("model_config_file", type=_FILE, help="A ModelServerConfig in text format, in place of BASE_PATH.")
 @_flag("model_name", help="Name of the model.  [default: that of BASE_PATH's folder]")
@@ -26,7 +38,7 @@ def _flag(name: str, **options: Any) -> Any:
 @_flag("host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 lets others in.")
 @_flag("rest_api_port", type=int, default=8501, show_default=True, help="Of REST; 0 for a free one.")
 @_flag("port", type=int, default=8500, show_default=True, help="Of gRPC; 0 for a free one.")
-@_flag("enable_batching", type=bool, default=False, is_flag=True, help="Run requests in batches.")
+@_flag("enable_batching", type=bool, default=False, show_default=True, help="Run requests in batches.")
 @_flag("batching_parameters_file", type=_FILE, help="A BatchingParameters in text format.")
 @_flag("monitoring_config_file", type=_FILE, help="A MonitoringConfig in text format.")
 @_flag("rest_api_timeout_in_ms", type=int, default=30_000, show_default=True)
@@ -35,9 +47,15 @@ def _flag(name: str, **options: Any) -> Any:
 @_flag("grpc_channel_arguments", default="", help="name=value, separated by commas.")
 @_flag("file_system_poll_wait_seconds", type=float, default=1.0, show_default=True, help="0 looks only once.")
 @_flag("model_config_file_poll_wait_seconds", type=float, default=0.0, show_default=True, help="0 reads only once.")
-@_flag("allow_version_labels_for_unavailable_models", is_flag=True)
+@_flag("allow_version_labels_for_unavailable_models", type=bool, default=False, show_default=True)
 @_flag("enable_model_warmup", type=bool, default=True, show_default=True)
-@_flag("enable_cors_support", is_flag=True, help="Let pages of other origins call.")
+@_flag(
+    "rest_api_enable_cors_support",
+    type=bool,
+    default=False,
+    show_default=True,
+    help="Let pages of other origins call.",
+)
 @_flag("saved_model_tags", default="serve", show_default=True)
 @_flag("tensorflow_session_parallelism", type=int, default=0)
 @_flag("tensorflow_intra_op_parallelism", type=int, default=0)
@@ -66,7 +84,7 @@ def serve(base_path: Path | None, engine: str, **flags: Any) -> None:
     if engine == "tensorflow":
         from tfembed.serving.engine import replace_process
 
-        replace_process(given)
+        replace_process(given, lambda line: click.echo(line, err=True))
         return
     from tfembed.startup import import_tensorflow
 

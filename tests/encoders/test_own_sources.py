@@ -23,10 +23,12 @@ TEXTS = ["The king is a man", "do not hug the tree, woman!", "queen", "e-mail th
 FRESH = (
     "import sys, keras, numpy as np, tfembed as te\n"
     "te.build_text_classifier  # its import registers what is in the file\n"
-    "model = keras.models.load_model(sys.argv[1])\n"
-    "examples = np.load(sys.argv[2])\n"
-    "texts = examples.dtype.kind == 'U'\n"
-    "np.save(sys.argv[3], te.predict(model, examples.tolist() if texts else examples).probabilities)\n"
+    "for folder in sys.argv[1:]:\n"
+    "    model = keras.models.load_model(folder + '/model.keras')\n"
+    "    examples = np.load(folder + '/examples.npy')\n"
+    "    texts = examples.dtype.kind == 'U'\n"
+    "    answer = te.predict(model, examples.tolist() if texts else examples).probabilities\n"
+    "    np.save(folder + '/answer.npy', answer)\n"
 )
 
 
@@ -99,8 +101,12 @@ def source(request: pytest.FixtureRequest) -> Source:
 @pytest.fixture
 def encoder(source: Source, tmp_path: Path) -> te.Encoder:
     """The encoder of a source, whose files are gone by now."""
-    folder = tmp_path / "source"
-    folder.mkdir()
+    return load(source, tmp_path)
+
+
+def load(source: Source, parent: Path) -> te.Encoder:
+    folder = parent / "source"
+    folder.mkdir(parents=True)
     handle = source.make(folder)
     encoder = te.load_encoder(handle, **source.options)
     if not Path(handle).is_dir():
@@ -161,18 +167,24 @@ def test_training_moves_what_is_unfrozen(source: Source, encoder: te.Encoder) ->
     assert moved == [False] * (len(encoder.blocks) - 1) + [True]
 
 
-def test_saved_models_need_no_original(source: Source, encoder: te.Encoder, tmp_path: Path) -> None:
+def test_saved_models_need_no_original(tmp_path: Path) -> None:
     """A `.keras` file predicts the same in a fresh process, where there is nothing else."""
-    model, examples = build(encoder), examples_for(source)
-    encoder.blocks[-1].variables[0].assign(encoder.blocks[-1].variables[0].numpy() * 1.5)
-    expected = te.predict(model, examples).probabilities
-    model.save(tmp_path / "model.keras")
-    shutil.rmtree(tmp_path / "source", ignore_errors=True)
-    np.save(tmp_path / "examples.npy", np.array(examples))
-    files = [str(tmp_path / name) for name in ("model.keras", "examples.npy", "answer.npy")]
-    run = subprocess.run([sys.executable, "-c", FRESH, *files], capture_output=True, text=True, check=False)
+    expected = {}
+    for i, (name, source) in enumerate(SOURCES.items()):
+        keras.utils.set_random_seed(0)
+        folder, examples = tmp_path / str(i), examples_for(source)
+        encoder = load(source, folder)
+        model = build(encoder)
+        encoder.blocks[-1].variables[0].assign(encoder.blocks[-1].variables[0].numpy() * 1.5)
+        expected[name] = te.predict(model, examples).probabilities
+        model.save(folder / "model.keras")
+        shutil.rmtree(folder / "source", ignore_errors=True)
+        np.save(folder / "examples.npy", np.array(examples))
+    folders = [str(tmp_path / str(i)) for i in range(len(SOURCES))]
+    run = subprocess.run([sys.executable, "-c", FRESH, *folders], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
-    np.testing.assert_allclose(np.load(files[2]), expected, atol=1e-5)
+    for folder, (name, wanted) in zip(folders, expected.items(), strict=True):
+        np.testing.assert_allclose(np.load(f"{folder}/answer.npy"), wanted, atol=1e-5, err_msg=name)
 
 
 def test_exports_pass_the_gate(source: Source, encoder: te.Encoder, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import tensorflow as tf
 import tiny_vectors
 import torch_recipe
 from safetensors.numpy import save_file
-from tiny_presets import TEXTS, copy_folder, write_preset
+from tiny_presets import TEXTS, copy_folder, write_preset, write_towers
 
 import tfembed as te
 from tfembed.features.key import encoder_key
@@ -108,6 +108,15 @@ def preset(name: str, blocks: tuple[str, ...]) -> Source:
     return Source(write=write, kind="text" if name in TEXTS else "image", blocks=blocks)
 
 
+def towers(name: str, kind: str) -> Source:
+    def write(folder: Path) -> Path:
+        write_towers(name, folder)
+        return folder
+
+    last = "head" if name == "siglip" else "projection"
+    return Source(write=write, kind=kind, blocks=(*LAYERS, last), options={"kind": kind})
+
+
 def transformers(name: str, blocks: tuple[str, ...]) -> Source:
     kind = "image" if name in ("vit", "dinov2_registers") else "text"
     return Source(write=partial(copy_folder, name), kind=kind, blocks=blocks)
@@ -119,6 +128,7 @@ def application(handle: str) -> Source:
 
 SOURCES = {
     **{f"KerasHub {name}": preset(name, blocks) for name, blocks in PRESETS.items()},
+    **{f"KerasHub {name} {kind}": towers(name, kind) for name in ("clip", "siglip") for kind in ("text", "image")},
     **{f"transformers {name}": transformers(name, blocks) for name, blocks in FOLDERS.items()},
     "keras.applications MobileNet": application("MobileNet?alpha=0.25&size=32"),
     "keras.applications VGG16": application("VGG16?size=32"),
@@ -130,6 +140,7 @@ SOURCES = {
 TRAINED = {
     "KerasHub deberta_v3": True,
     "KerasHub efficientnet": 1,
+    **{f"KerasHub {name} {kind}": True for name in ("clip", "siglip") for kind in ("text", "image")},
     "transformers mpnet": True,
     "transformers roberta": 1,
     "transformers albert": True,
@@ -142,6 +153,10 @@ TRAINED = {
 EXPORTED = {
     "KerasHub deberta_v3": True,
     "KerasHub efficientnet": False,
+    "KerasHub clip text": False,
+    "KerasHub clip image": False,
+    "KerasHub siglip text": False,
+    "KerasHub siglip image": False,
     "transformers roberta": False,
     "transformers albert": False,
     "transformers dinov2_registers": False,

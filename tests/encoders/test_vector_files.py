@@ -95,7 +95,8 @@ BAD_TEXT = {
     "fewer rows than it says": (b"3 2\na 1 2\nb 1 2\n", "row 3: the file ends; its header says that there are 3 words"),
     "more rows than it says": (b"1 2\na 1 2\nb 1 2\n", "row 2: the header says that there are 1 words"),
     "a header that cannot be": (b"999999999999 300\na 1 2\n", "999,999,999,999 words of 300 numbers are expected"),
-    "nothing": (b"", "0 words of -1 numbers are expected in it, and it has 0 bytes"),
+    "nothing": (b"", "is empty: expected a word and its numbers in each line"),
+    "empty lines": (b"\n\n", "is empty: expected a word and its numbers in each line"),
     "no vectors": (b"hello\n", "1 words of 0 numbers are expected"),
 }
 

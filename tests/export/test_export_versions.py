@@ -36,6 +36,14 @@ def test_versions_are_listed_highest_first(tmp_path: Path) -> None:
     assert found[0].num_bytes == 5 + len(json.dumps({"encoder": "e10"}))
 
 
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    """Which file it is, and what to do."""
+    file = write_version(tmp_path, 1) / "assets.extra" / "tfembed.json"
+    file.write_text("{")
+    with pytest.raises(ValueError, match=rf"{file} is damaged: .*Export the model again"):
+        te.versions(tmp_path)
+
+
 def test_rollback_withdraws_the_highest(tmp_path: Path) -> None:
     """TF Serving sees the one below it; the files stay, and the number is not given again."""
     write_version(tmp_path, 1)

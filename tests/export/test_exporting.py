@@ -246,6 +246,14 @@ def test_text_classifier(text_module: str, tmp_path: Path) -> None:
     assert served.signatures["embed"](text=tf.constant(TEXTS))["embedding"].shape == [4, 8]
 
 
+def test_bytes_that_are_no_text(text_module: str, tmp_path: Path) -> None:
+    """The example is named, and nothing is written."""
+    model = te.build_text_classifier(te.load_encoder(text_module), ["a", "b"])
+    with pytest.raises(ValueError, match=r"examples\[1\]: b'\\xff' is no UTF-8"):
+        te.export(model, tmp_path / "m", examples=[b"hello", b"\xff"])
+    assert not (tmp_path / "m").exists()
+
+
 def test_text_regressor(text_module: str, tmp_path: Path, unchecked: None) -> None:
     """A regressor gives `value`, one number for each text, and has no labels."""
     model = te.build_text_regressor(te.load_encoder(text_module))

@@ -109,7 +109,7 @@ def test_other_tasks(task: str, tmp_path: Path) -> None:
     shown = html(study)
     assert ("said against true" in shown) == (task == "regression")
     assert ("Expected calibration error" in shown) == (task == "multi_label")
-    assert ("precision" in shown) == (task == "multi_label")
+    assert ("<th>precision</th>" in shown) == (task == "multi_label")
     assert "Confusion matrix" not in shown
     assert "data:image/png" in shown
 

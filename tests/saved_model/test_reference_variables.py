@@ -95,6 +95,14 @@ def test_it_is_trained_on_exported_and_written_again(module: tuple[str, np.ndarr
     assert [block.name for block in again.blocks] == ["embeddings", "dnn", "calls"]
 
 
+def test_its_blocks_stay_frozen(module: tuple[str, np.ndarray]) -> None:
+    """The format of TF1 does not say what trains, so that unfreezing is refused, in words."""
+    data = te.Dataset.from_arrays(TEXTS[:2] * 10, ["money", "loss"] * 10)
+    model = te.build_text_classifier(te.load_encoder(module[0]), data.class_names)
+    with pytest.raises(ValueError, match=r"lists no trainable_variables.*Train a head on it"):
+        te.train(model, data, te.top_blocks(2))
+
+
 def test_it_is_written_anew_once(module: tuple[str, np.ndarray], cache: Path) -> None:
     """The folder in the cache is taken again; the module's own is left as it was."""
     before = Path(module[0], "saved_model.pb").read_bytes()

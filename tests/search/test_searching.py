@@ -265,6 +265,17 @@ def test_strategies_are_the_users_own(quick: None, tmp_path: Path) -> None:
     assert [phase["name"] for phase in trial.executions[0]["phases"]] == ["only"]
 
 
+def test_acceleration_reaches_trials_and_baselines(tmp_path: Path) -> None:
+    """All that is trained in epochs is accelerated. With another choice it is another study."""
+    found = study(tmp_path / "study", max_trials=1, mixed_precision=True)
+    strategies = [trial.to_dict()["candidate"]["strategy"] for trial in found.trials if trial.candidate]
+    phases = [phase for strategy in strategies for phase in strategy["phases"]]
+    assert len(strategies) == 4
+    assert [phase["mixed_precision"] for phase in phases] == [not phase["solve"] for phase in phases]
+    with pytest.raises(ValueError, match="plan, mixed_precision: True there, False now"):
+        study(tmp_path / "study", max_trials=1)
+
+
 def test_without_a_test_part_there_is_a_model_and_no_test_score(quick: None, tmp_path: Path) -> None:
     """The winner is trained all the same."""
     found = study(tmp_path / "study", data=data(test=0), max_trials=1, space=space(strategy=probes))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from served_models import write_everything
 
-from tfembed.serving.batching import Batcher, BatchingOptions, read_options
+from tfembed.serving.batching import Batcher
+from tfembed.serving.batching_options import BatchingOptions, read_options
 from tfembed.serving.inference import Inference
 from tfembed.serving.protos import BatchingParameters, read_text_proto
 from tfembed.serving.servable import LoadOptions, Servable
@@ -86,6 +87,44 @@ def test_allowed_sizes(servable: Servable, monkeypatch: pytest.MonkeyPatch) -> N
     assert sums(servable, batcher, [[1, 1], [2, 2], [3, 3]]) == [2.0, 4.0, 6.0]
     assert ran == [4]
     batcher.close()
+
+
+def test_a_request_without_rows(servable: Servable) -> None:
+    """It is not padded, and gets no rows back."""
+    batcher = Batcher(BatchingOptions(max_batch_size=8, allowed_batch_sizes=(4, 8)))
+    arrays = {"x": np.zeros((0, 2), np.float32)}
+    assert Inference(servable, batcher.run).predict(arrays, "row_sums")["sum"].shape == (0,)
+    batcher.close()
+
+
+def test_large_requests_are_split(servable: Servable) -> None:
+    """Where splitting is on, a request may have more rows than are run together; it gets all of them back."""
+    batches: list[int] = []
+    options = BatchingOptions(max_batch_size=7, max_execution_batch_size=3, num_batch_threads=1)
+    batcher = Batcher(options, lambda size, waits: batches.append(size))
+    assert sums(servable, batcher, [[i, i] for i in range(7)]) == [2.0 * i for i in range(7)]
+    assert batches == [3, 3, 1]
+    with pytest.raises(ServingError, match="Task size 8 is larger than maximum input batch size 7"):
+        sums(servable, batcher, [[1, 1]] * 8)
+    batcher.close()
+
+
+def test_a_large_request_that_finds_no_room(servable: Servable) -> None:
+    """When only some of its parts may wait, it is refused, and none of them is run."""
+    batches: list[int] = []
+    options = BatchingOptions(
+        max_batch_size=8,
+        max_execution_batch_size=2,
+        batch_timeout_micros=FOREVER,
+        max_enqueued_batches=1,
+        num_batch_threads=1,
+    )
+    batcher = Batcher(options, lambda size, waits: batches.append(size))
+    batcher._ready_at = lambda queue: time.monotonic() + 60  # type: ignore[method-assign]
+    with pytest.raises(ServingError, match="RESOURCE_EXHAUSTED"):
+        sums(servable, batcher, [[1, 1]] * 4)
+    batcher.close()
+    assert batches == []
 
 
 def test_a_full_queue_refuses(servable: Servable) -> None:
@@ -194,6 +233,12 @@ def test_parameters_file(tmp_path: Path) -> None:
     assert options.allowed_batch_sizes == (64, 128)
     assert options.pad_variable_length_inputs
     assert read_options(BatchingParameters()).max_batch_size == 1000
+    file.write_text(
+        "max_batch_size { value: 64 } enable_large_batch_splitting { value: true } allowed_batch_sizes: 16\n"
+        "max_execution_batch_size { value: 16 }"
+    )
+    options = read_options(read_text_proto(file, BatchingParameters()))
+    assert (options.max_batch_size, options.largest) == (64, 16)
     file.write_text("max_batch_size: many")
     with pytest.raises(ValueError, match=f"Invalid protobuf file: '{file}'"):
         read_text_proto(file, BatchingParameters())
@@ -206,6 +251,7 @@ def test_parameters_file(tmp_path: Path) -> None:
         ({"num_batch_threads": 0}, "num_batch_threads must be positive"),
         ({"batch_timeout_micros": -1}, "must be non-negative"),
         ({"allowed_batch_sizes": (8, 4), "max_batch_size": 4}, "must be monotonically increasing"),
+        ({"max_execution_batch_size": 9, "max_batch_size": 8}, "at most max_batch_size, 8; was 9"),
         ({"allowed_batch_sizes": (4, 8), "max_batch_size": 16}, "final entry in allowed_batch_sizes must equal"),
     ],
 )

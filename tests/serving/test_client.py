@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
+from served_models import write_everything, write_half_plus
 
 from tfembed.serving.client import Client
 from tfembed.serving.client_errors import (
@@ -21,7 +23,8 @@ from tfembed.serving.client_errors import (
 from tfembed.serving.client_examples import SignatureInfo, encode_examples
 from tfembed.serving.client_options import ClientOptions, parse_url
 from tfembed.serving.inference import run_directly
-from tfembed.serving.server import Running
+from tfembed.serving.server import Running, run_server
+from tfembed.serving.settings import Settings
 from tfembed.serving.status import Code, ServingError
 
 QUICK = ClientOptions(timeout=10, retries=0)
@@ -71,6 +74,22 @@ def test_strings_and_bytes(everything: Client) -> None:
     assert everything.call({"a": np.float32(1)}, "scalars")["sum"].tolist() == 11.0
 
 
+def test_numbers_take_the_type_of_the_signature(everything: Client) -> None:
+    """Python's numbers, and arrays of another type, where no value changes; NaN and infinities are numbers."""
+    assert everything.call({"a": 1.5, "b": np.float64(2)}, "scalars")["sum"].tolist() == 3.5
+    assert everything.call({"x": [1, 0]}, "bool")["same"].tolist() == [True, False]
+    assert everything.predict([-128, 127], "int8")["same"].dtype == np.int8
+    odd = everything.predict([np.nan, np.inf, -np.inf], "float64")["same"]
+    np.testing.assert_array_equal(odd, [np.nan, np.inf, -np.inf])
+    for values, signature in (([300], "int8"), ([1.5], "int32"), ([-1], "uint64"), ([1e6], "float16"), ([2], "bool")):
+        with pytest.raises(ValueError, match="which has no room for these values"):
+            everything.predict(values, signature)
+    with pytest.raises(ValueError, match="takes DT_FLOAT, not object"):
+        everything.call({"a": "1.5"}, "scalars")
+    with pytest.raises(ValueError, match="takes DT_STRING, not int64"):
+        everything.call({"texts": [[1]]}, "strings")
+
+
 def test_status_and_signatures(url: str) -> None:
     """Versions with their states, and what the signatures take."""
     with Client(f"{url}", "half_plus_two", QUICK) as client:
@@ -118,6 +137,44 @@ class Failing:
         if self.left >= 0:
             raise ServingError(self.code, "out of order")
         return run_directly(*arguments)
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_a_new_version_with_other_signatures(tmp_path: Path, protocol: str) -> None:
+    """A client that was there before learns of them."""
+    write_half_plus(tmp_path / "m" / "1")
+    settings = Settings(model_base_path=tmp_path / "m", model_name="m", port=0, rest_api_port=0)
+    with run_server(settings) as running, Client(url_of(running, protocol), "m", QUICK) as client:
+        assert client.predict([2.0])["y"].tolist() == [3.0]
+        write_everything(tmp_path / "m" / "2")
+        running.service.store.poll()
+        assert client.call({"texts": [["a", "b"]]}, "strings")["upper"].tolist() == [[b"A", b"B"]]
+        write_pair(tmp_path / "m" / "3")
+        running.service.store.poll()
+        with pytest.raises((BadRequestError, ServerError, ValueError)):
+            client.call({"texts": [["a", "b"]]}, "strings")
+        assert client.predict([2.0])["double"].tolist() == [4.0]
+        write_half_plus(tmp_path / "m" / "4")
+        running.service.store.poll()
+        if protocol == "rest":
+            with pytest.raises(ServerError, match="a new version serves"):
+                client.predict([2.0])
+        assert client.predict([2.0])["y"].tolist() == [3.0]
+
+
+def write_pair(folder: Path) -> None:
+    """A model with the input x, as half plus two, and two outputs."""
+    spec = [tf.TensorSpec([None], tf.float32, name="x")]
+    function = tf.function(lambda x: {"double": x * 2, "half": x / 2}, input_signature=spec)
+    tf.saved_model.save(tf.Module(), str(folder), function.get_concrete_function())
+
+
+def test_a_message_that_is_too_large(running: Running) -> None:
+    """gRPC says so with the code of a server that is busy; to send it again would not help."""
+    with Client(url_of(running, "grpc"), "everything", QUICK) as client:
+        client.signatures()
+        with pytest.raises(BadRequestError, match="larger than max"):
+            client.call({"x": np.zeros(9_000_000)}, "float64")
 
 
 def test_retries(url: str, running: Running) -> None:
@@ -174,7 +231,7 @@ def test_images(tmp_path: Path) -> None:
     ("url", "model", "expected"),
     [
         ("http://h:1/v1/models/m:predict", None, ("h:1", "m", True, False)),
-        ("https://h/v1/models/m/versions/3", None, ("h:443", "m", True, True)),
+        ("https://h/v1/models/m/", None, ("h:443", "m", True, True)),
         ("http://h:1", "n", ("h:1", "n", True, False)),
         ("grpc://h/m", None, ("h:8500", "m", False, False)),
         ("grpcs://[::1]:2", "m", ("[::1]:2", "m", False, True)),
@@ -184,6 +241,19 @@ def test_urls(url: str, model: str | None, expected: tuple[str, str, bool, bool]
     """A URL says where, how, and often which model."""
     target = parse_url(url, model)
     assert (target.address, target.model, target.rest, target.secure) == expected
+
+
+def test_a_version_in_the_url(url: str, running: Running) -> None:
+    """It is the one that is asked, over both protocols."""
+    for path, version, label in (("/versions/5", 5, None), ("/labels/stable:predict", None, "stable")):
+        with Client(f"{url}/half_plus_two{path}", options=QUICK) as client:
+            assert (client.options.version, client.options.label) == (version, label)
+    with Client(f"{url}/half_plus_two/versions/5", options=QUICK) as client, pytest.raises(NotFoundError, match="5"):
+        client.predict([1.0])
+    with pytest.raises(ValueError, match="leave it out of one of them"):
+        Client(f"{url}/half_plus_two/versions/5", options=ClientOptions(version=5))
+    with pytest.raises(ValueError, match="its path should be like"):
+        Client(f"{url}/half_plus_two/version/5")
 
 
 @pytest.mark.parametrize("url", ["localhost:8501", "ftp://h", "http://h:8501", ""])

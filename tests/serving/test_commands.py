@@ -13,6 +13,7 @@ from PIL import Image
 import tfembed as te
 from tfembed.cli import cli, main
 from tfembed.serving.server import Running
+from tfembed.serving.settings import Settings
 
 
 def run(*arguments: object) -> str:
@@ -52,8 +53,28 @@ def test_deploy(tmp_path: Path) -> None:
     assert "value: 8" in (tmp_path / "out" / "config" / "batching.config").read_text()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "batching", "cors"),
+    [
+        (["m"], False, False),
+        (["--enable_batching", "m"], True, False),
+        (["m", "--enable_batching=true", "--rest_api_enable_cors_support"], True, True),
+        (["m", "--enable_batching=false", "--rest_api_enable_cors_support", "true"], False, True),
+    ],
+)
+def test_switches(arguments: list[str], batching: bool, cors: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are given as to tensorflow_model_server: alone, or with a value."""
+    found: list[Settings] = []
+    monkeypatch.setattr("tfembed.serving.server.serve_until_stopped", lambda settings, say: found.append(settings))
+    run("serve", *arguments)
+    (settings,) = found
+    assert (settings.enable_batching, settings.rest_api_enable_cors_support) == (batching, cors)
+    assert settings.model_base_path == Path("m")
+
+
 BAD: dict[str, tuple[list[str], str]] = {
     "nothing to serve": (["serve"], "pass BASE_PATH"),
+    "a switch that is neither": (["serve", "m", "--enable_batching=maybe"], "is not a valid boolean"),
     "no folder": (["serve", "nowhere"], "nowhere is no folder"),
     "both": (["serve", "a", "--model_base_path", "b"], "pass one of them"),
     "a wrong configuration": (["serve", "--model_config_file", "{place}/bad.config"], "Invalid protobuf file"),

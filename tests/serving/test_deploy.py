@@ -11,8 +11,8 @@ import pytest
 import yaml
 from tensorflow_serving.config import model_server_config_pb2
 
-from tfembed.serving.batching import read_options
-from tfembed.serving.deploy import DeployOptions, write_deployment
+from tfembed.serving.batching_options import read_options
+from tfembed.serving.deploy import DeployOptions, compose, write_deployment
 from tfembed.serving.kubernetes import resource_name
 from tfembed.serving.model_config import read_configs
 from tfembed.serving.protos import BatchingParameters, MonitoringConfig, read_text_proto
@@ -123,6 +123,8 @@ def test_nothing_is_overwritten(written: Path, options: DeployOptions) -> None:
         ({"min_replicas": 3, "max_replicas": 2}, "Replicas from 3 to 2"),
         ({"max_batch_size": 0}, "max_batch_size must be 1 or more"),
         ({"model_name": 'a" }'}, "is no name of a model"),
+        ({"model_name": "modèle"}, "is no name of a model"),
+        ({"model_name": "-a"}, "is no name of a model"),
         ({"base_path": Path("nowhere")}, "nowhere is no folder"),
     ],
 )
@@ -130,6 +132,13 @@ def test_wrong_options(options: DeployOptions, changed: dict[str, Any], message:
     """Values that make no deployment are named."""
     with pytest.raises(ValueError, match=message):
         replace(options, **changed)
+
+
+def test_a_dollar_in_a_path(options: DeployOptions, tmp_path: Path) -> None:
+    """Compose would put a variable of the environment in its place."""
+    (tmp_path / "my$HOME" / "1").mkdir(parents=True)
+    volume = compose(replace(options, base_path=tmp_path / "my$HOME"))["services"]["serving"]["volumes"][0]
+    assert volume["source"] == f"{tmp_path}/my$$HOME"
 
 
 def test_a_base_path_without_versions(options: DeployOptions) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tfembed.serving.engine import engine_command
+from tfembed.export.ops import NEWEST
+from tfembed.serving.engine import IMAGE, engine_command
 
 FLAGS: dict[str, Any] = {
     "model_name": "m",
@@ -18,7 +19,7 @@ FLAGS: dict[str, Any] = {
     "port": 8500,
     "rest_api_port": 8501,
     "enable_batching": True,
-    "enable_cors_support": False,
+    "rest_api_enable_cors_support": False,
     "file_system_poll_wait_seconds": 2.0,
     "batching_parameters_file": Path("/etc/batching.txt"),
     "grpc_channel_arguments": "",
@@ -36,6 +37,7 @@ def test_the_binary() -> None:
         "--model_base_path=/models/m",
         "--model_name=m",
         "--port=8500",
+        "--rest_api_enable_cors_support=false",
         "--rest_api_port=8501",
     ]
 
@@ -85,7 +87,15 @@ def test_the_command(tmp_path: Path) -> None:
         "1234",
     ]
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command += ["--enable_model_warmup=false", "--enable_batching"]
     run = subprocess.run([*command, "--port", "1234"], capture_output=True, text=True, check=True, env=environment)
     assert "--port=1234" in run.stdout.splitlines()
     assert f"--model_base_path={tmp_path / 'm'}" in run.stdout.splitlines()
     assert "--model_name=m" in run.stdout.splitlines()
+    assert {"--enable_model_warmup=false", "--enable_batching=true"} <= set(run.stdout.splitlines())
+    assert "cannot be bound to 127.0.0.1: it listens on all addresses" in run.stderr
+
+
+def test_the_image_is_of_the_version_that_exports_are_checked_against() -> None:
+    """An export has passed for the very server that is started."""
+    assert f"tensorflow/serving:{NEWEST}.0" == IMAGE

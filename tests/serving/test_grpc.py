@@ -175,6 +175,16 @@ def test_predict_errors(predictions: Any, request_: Any, code: str, message: str
     assert message in details
 
 
+def test_long_messages_are_cut_off(predictions: Any) -> None:
+    """After 1024 bytes, as TensorFlow Serving does: gRPC gives clients nothing of an answer with longer ones."""
+    for name in ("x" * 20_000, "ä" * 20_000):
+        code, message = refused(predictions.Predict, predict_request(**{name: np.float32([1])}))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert message.startswith(f"input tensor alias not found in signature: {name[:9]}")
+        assert message.endswith(f"{name[0]}...TRUNCATED")
+        assert len(message.encode()) <= 1024 + len("...TRUNCATED")
+
+
 def test_output_filter_errors(predictions: Any) -> None:
     """Outputs that are unknown or named twice are refused."""
     request = predict_request(x=[1.0])

@@ -67,6 +67,7 @@ READ = {
         {"x": "string"},
         {"x": ["ça".encode(), "😀".encode()]},
     ),
+    "escapes that look like halves of a pair": (r'{"instances": ["\\ud83d"]}', {"x": "string"}, {"x": [rb"\ud83d"]}),
     "byte order mark": ('\ufeff{"instances": [1]}', {"x": "int32"}, {"x": [1]}),
     "text after it": ('{"instances": [1]}X', {"x": "int32"}, {"x": [1]}),
     "no inputs": ('{"inputs": {}}', {}, {}),
@@ -174,6 +175,16 @@ def test_writing_rows_and_columns() -> None:
     for name, array in TENSORS.items():
         assert json.loads(write_predictions({name: array}, row_format=True)) == {"predictions": IN_JSON[name]}
         assert json.loads(write_predictions({name: array}, row_format=False)) == {"outputs": IN_JSON[name]}
+
+
+def test_writing_no_rows() -> None:
+    """No rows are an empty list, of one output or of several; all must have none."""
+    none = {"text": np.zeros((0, 1, 2), object), "float": np.zeros((0, 3, 4), np.float32)}
+    assert json.loads(write_predictions({"float": none["float"]}, row_format=True)) == {"predictions": []}
+    assert json.loads(write_predictions(none, row_format=True)) == {"predictions": []}
+    assert json.loads(write_predictions(none, row_format=False)) == {"outputs": {"text": [], "float": []}}
+    with pytest.raises(ServingError, match="inconsistent batch size: 1 expecting: 0"):
+        write_predictions(none | {"one": np.zeros((1, 2))}, row_format=True)
 
 
 def test_writing_floats() -> None:

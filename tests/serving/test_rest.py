@@ -96,6 +96,37 @@ ERRORS = {
     "deep but closed": (PREDICT, '{"instances": ' + "[" * 900 + "1" + "]" * 900 + "}", 400, "deep"),
     "too large a number": (PREDICT, '{"instances": [1e999]}', 400, "Number too big to be stored in double."),
     "thousands of digits": (PREDICT, '{"instances": [' + "1" * 5000 + "]}", 400, "Number too big"),
+    "hundreds of digits": (
+        "half_plus_two:classify",
+        '{"examples": [{"x": ' + "1" * 400 + "}]}",
+        400,
+        "Number too big to be stored in double.",
+    ),
+    "half a pair in what is shown": (
+        PREDICT,
+        r'{"instances": 1, "x": "\ud83d"}',
+        400,
+        "surrogate pair in string is invalid",
+    ),
+    "half a pair in a name": (PREDICT, r'{"instances": [{"\uDE00": 1}]}', 400, "surrogate pair in string is invalid"),
+    "half a pair in a feature": (
+        "half_plus_two:regress",
+        r'{"examples": [{"\ud83d": 1.0}]}',
+        400,
+        "The surrogate pair in string is invalid. at offset: 16",
+    ),
+    "no UTF-8 in a signature name": (
+        "half_plus_two:classify",
+        b'{"signature_name": "\xff", "examples": [{"x": 1.0}]}',
+        400,
+        "Invalid encoding in string.",
+    ),
+    "no UTF-8 in a feature": (
+        "half_plus_two:regress",
+        b'{"examples": [{"\xff": 1.0}]}',
+        400,
+        "Invalid encoding in string.",
+    ),
     "unknown model": ("foo:predict", {"instances": [1]}, 404, "Servable not found for request: Latest(foo)"),
     "unknown version": (
         "half_plus_two/versions/99:predict",

@@ -232,10 +232,23 @@ def test_monitoring_config(settings: Settings, tmp_path: Path) -> None:
 def test_cors(settings: Settings) -> None:
     """Pages of other origins may call only where the flag says so."""
     for allowed in (False, True):
-        with run_server(replace(settings, enable_cors_support=allowed)) as running:
+        with run_server(replace(settings, rest_api_enable_cors_support=allowed)) as running:
             answer = requests.options(predict_url(running), timeout=10)
             assert (answer.status_code == 200) is allowed
             assert answer.headers.get("Access-Control-Allow-Origin") == ("*" if allowed else None)
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]", "localhost"])
+def test_hosts(settings: Settings, host: str) -> None:
+    """An address of IPv6 will do, with or without brackets, and a name."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with run_server(replace(settings, host=host)) as running:
+        assert requests.get(f"{running.rest_url}/v1/models/half", timeout=10).status_code == 200
+        with grpc.insecure_channel(running.grpc_address) as channel:
+            grpc.channel_ready_future(channel).result(timeout=10)
 
 
 def test_a_taken_port(tight: Running, settings: Settings) -> None:

@@ -134,10 +134,17 @@ def test_ssl_config_file(server_side: Issued, authority: Issued, tmp_path: Path)
     )
 
 
-def test_what_does_not_go_together() -> None:
-    """TLS needs both halves; clients are verified by somebody."""
+def test_what_does_not_go_together(server_side: Issued, authority: Issued, tmp_path: Path) -> None:
+    """TLS needs both halves, that fit; clients are verified by somebody."""
     with pytest.raises(ValueError, match="needs the key and the certificate"):
         TlsOptions(key=b"", certificate=b"x")
     with pytest.raises(ValueError, match="cannot be verified"):
         TlsOptions(key=b"x", certificate=b"x", verify_clients=True)
-    assert "secret" not in repr(TlsOptions(key=b"secret", certificate=b"x"))
+    with pytest.raises(ValueError, match="cannot use its certificate and its key"):
+        TlsOptions(key=b"secret", certificate=b"x")
+    with pytest.raises(ValueError, match="cannot use its certificate and its key: KEY_VALUES_MISMATCH"):
+        read_pem_files(server_side.certificate, authority.key, None)
+    (tmp_path / "bad.pem").write_text("no PEM")
+    with pytest.raises(ValueError, match="cannot use the certificate of who signs clients"):
+        read_pem_files(server_side.certificate, server_side.key, tmp_path / "bad.pem")
+    assert "PRIVATE" not in repr(read_pem_files(server_side.certificate, server_side.key, None))

@@ -160,6 +160,17 @@ def test_removed_versions_are_unloaded(base: Path) -> None:
         model.acquire()
 
 
+def test_a_base_path_that_is_away_for_a_moment(base: Path) -> None:
+    """A file system that cannot be reached is no reason to stop: what serves goes on."""
+    model = versions(base)
+    base.rename(base.with_name("away"))
+    model.poll()
+    assert serving(model) == 1
+    base.with_name("away").rename(base)
+    model.poll()
+    assert states(model) == {1: State.AVAILABLE}
+
+
 def test_a_version_in_use_is_unloaded_only_after(base: Path, exported: Path) -> None:
     """A request keeps its version loaded, also while another one takes over."""
     model = versions(base)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfembed.data import read_images
 from tfembed.encoders.encoder import INPUTS, Encoder
 from tfembed.encoders.loading import load_encoder
+from tfembed.encoders.towers import space_of
 from tfembed.export.contents import RECORD
 from tfembed.export.versions import versions
 from tfembed.features import encode
@@ -34,12 +35,14 @@ class EncoderSource:
         preprocessing: See `load_encoder`.
         pooling: See `load_encoder`.
         compute: See `load_encoder`.
+        kind: See `load_encoder`.
     """
 
     handle: str
     preprocessing: str | None = None
     pooling: str | None = None
     compute: str = "float32"
+    kind: str | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -57,6 +60,8 @@ class Embedder:
         dim: The length of a vector.
         fingerprint: Everything that the vectors depend on beside the examples: 40 hexadecimal digits, the same in every
             process. An export has that of the encoder it was made of.
+        space: What the vectors of texts and those of images have in common where one encoder embeds both: 40 digits;
+            None where it does not.
         source: Where it was loaded from; None for an object in memory.
         embed: From checked examples, `object (n,)` of texts, paths or encoded images, or pixels, to `float32 (n, dim)`.
     """
@@ -67,6 +72,7 @@ class Embedder:
     fingerprint: str
     source: EncoderSource | None
     embed: Callable[[np.ndarray], np.ndarray]
+    space: str | None = None
 
     def about(self) -> dict[str, Any]:
         """What is written down beside vectors, as JSON values."""
@@ -76,19 +82,22 @@ class Embedder:
             "kind": self.kind,
             "dim": self.dim,
             "fingerprint": self.fingerprint,
+            "space": self.space,
             "source": source,
         }
 
 
-def open_embedder(encoder: Any) -> Embedder:
+def open_embedder(encoder: Any, kind: str | None = None) -> Embedder:
     """Make an embedder of what there is.
 
     Args:
         encoder: An Encoder; a model that a builder made; the folder of a run, of a study, or of an export, or its base
             path; or whatever `load_encoder` takes, as a handle or as an `EncoderSource`.
+        kind: What it is to embed, where an encoder is loaded that has a tower for texts and one for images.
 
     Raises:
-        ValueError: If it is none of these, or an export that was altered.
+        ValueError: If it is none of these, an export that was altered, or an encoder that is loaded and embeds nothing
+            of this kind.
 
     Example:
         >>> open_embedder("glyphs").dim
@@ -109,18 +118,22 @@ def open_embedder(encoder: Any) -> Embedder:
     if (export := _export_under(folder)) is not None:
         _refuse_options(source, "an export")
         return _of_export(export, _absolute(source))
+    source = replace(source, kind=source.kind or kind)
     loaded = load_encoder(source.handle, **source.options)
+    source = replace(source, kind=loaded.spec.kind if loaded.spec.both else None)
     return _of_encoder(loaded, _absolute(source) if folder.exists() else source)
 
 
 def _absolute(source: EncoderSource) -> EncoderSource:
     """The same folder, also for a process that works elsewhere."""
-    return EncoderSource(handle=str(Path(source.handle).absolute()), **source.options)
+    return replace(source, handle=str(Path(source.handle).absolute()))
 
 
 def _refuse_options(source: EncoderSource, what: str) -> None:
     if source.options != EncoderSource(handle=source.handle).options:
-        raise ValueError(f"{source.handle} is {what}, which has its own preprocessing and pooling: leave them out.")
+        raise ValueError(
+            f"{source.handle} is {what}, which has its own preprocessing, pooling and kind: leave them out."
+        )
 
 
 def _of_encoder(encoder: Encoder, source: EncoderSource | None) -> Embedder:
@@ -137,7 +150,21 @@ def _of_encoder(encoder: Encoder, source: EncoderSource | None) -> Embedder:
         fingerprint=encoder_key(encoder),
         source=source,
         embed=embed,
+        space=space_of(encoder),
     )
+
+
+def check_kind(embedder: Embedder, kind: str) -> None:
+    """Check that examples are what an embedder takes.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if kind != embedder.kind:
+        other = f" Its other tower takes {kind}s: load_encoder(..., kind={kind!r})." if embedder.space else ""
+        raise ValueError(
+            f"The data are {kind}s: expected {embedder.kind}s, which encoder {embedder.name!r} takes.{other}"
+        )
 
 
 def _export_under(folder: Path) -> Path | None:

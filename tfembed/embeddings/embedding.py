@@ -12,7 +12,7 @@ import numpy as np
 
 from tfembed.data.examples import as_examples
 from tfembed.embeddings.chunks import Chunk, Failure
-from tfembed.embeddings.embedder import Embedder, open_embedder
+from tfembed.embeddings.embedder import Embedder, check_kind, open_embedder
 from tfembed.embeddings.job import Job, clear, held, make_job
 from tfembed.embeddings.options import EmbedOptions, check_output
 from tfembed.embeddings.parts import failures_of, join_npy, join_parquet, write_part, written_aside
@@ -42,7 +42,8 @@ def embed(encoder: Any, data: Sequence[Any] | np.ndarray) -> np.ndarray:
     """Embed examples that are in memory.
 
     Args:
-        encoder: An encoder; a trained model; the folder of a run, a study or an export; or a handle.
+        encoder: An encoder; a trained model; the folder of a run, a study or an export; or a handle, of an encoder that
+            embeds both texts and images too.
         data: Texts; or images as paths, encoded bytes, or uint8 pixels.
 
     Returns:
@@ -55,10 +56,9 @@ def embed(encoder: Any, data: Sequence[Any] | np.ndarray) -> np.ndarray:
         >>> embed("glyphs", np.zeros([3, 8, 8], "uint8")).shape
         (3, 192)
     """
-    embedder = open_embedder(encoder)
     kind, examples = as_examples(data, lambda i: f"data[{i}]")
-    if kind != embedder.kind:
-        raise ValueError(f"The data are {kind}s: expected {embedder.kind}s, which encoder {embedder.name!r} takes.")
+    embedder = open_embedder(encoder, kind)
+    check_kind(embedder, kind)
     return embedder.embed(examples)
 
 

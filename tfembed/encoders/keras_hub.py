@@ -13,6 +13,8 @@ from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.pixels import ImagePixels
 from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import EncoderSpec
+from tfembed.encoders.text_tokens import TextTokens, Writing
+from tfembed.encoders.towers import FAMILIES, tower
 from tfembed.saved_model import kaggle
 
 _DEFAULT_SIZE = (224, 224)
@@ -70,25 +72,77 @@ def load_preset(wanted: Request, preset: str) -> Encoder:
     )
     if wanted.weights not in (PRETRAINED, None):
         backbone.load_weights(str(wanted.weights))
-    if isinstance(backbone.input, dict) and "token_ids" in backbone.input:
+    if type(backbone).__name__ in FAMILIES:
+        return _tower(wanted, preset, backbone)
+    takes = backbone.input if isinstance(backbone.input, dict) else {}
+    if "token_ids" in takes and not any(tensor.dtype.startswith("float") for tensor in takes.values()):
         return _text_encoder(wanted, preset, backbone)
     if len(backbone.inputs) == 1 and len(backbone.inputs[0].shape) == 4:
         return _image_encoder(wanted, preset, backbone)
     raise ValueError(
         f"Preset {preset!r} is a {type(backbone).__name__}, which takes {sorted(map(str, backbone.input))}: expected "
-        "an encoder of texts or of images. Take another preset."
+        f"an encoder of texts or of images, or one that has a tower for each ({', '.join(FAMILIES)}). Take another "
+        "preset."
     )
+
+
+def _tower(wanted: Request, preset: str, backbone: Any) -> Encoder:
+    """The tower for images, or the one for texts, of a network that has both."""
+    kind = wanted.kind or "image"
+    for name, value in (("pooling", wanted.pooling), ("output", wanted.output)):
+        if value is not None:
+            raise ValueError(
+                f"{name}={value!r}: encoder {wanted.name!r} makes one vector of each {kind}, in the space that texts "
+                "and images share. Leave it out."
+            )
+    made = tower(backbone, kind)
+    known = wanted.spec or EncoderSpec(name=wanted.name, handle=str(wanted.handle), kind=kind, source="KerasHub")
+    size = made.body.count_params()
+    spec = replace(known, kind=kind, normalize=True, image_size=None, parameters=size, both=True, twin=made.twin)
+    if kind == "text":
+        positions = backbone.text_encoder.max_sequence_length
+        _check_positions(wanted, wanted.max_length or positions, positions)
+        tokens = _tower_tokens(wanted, preset, backbone, positions)
+        return Encoder(replace(spec, max_length=positions), made.body, tokens)
+    pixels = _pixels(wanted, preset, tuple(backbone.vision_encoder.image_shape[:2]))
+    return Encoder(replace(spec, image_size=tuple(pixels.converter.image_size)), made.body, pixels)
+
+
+def _tower_tokens(wanted: Request, preset: str, backbone: Any, most: int) -> TextTokens:
+    import keras_hub
+
+    family = FAMILIES[type(backbone).__name__]
+    load = getattr(keras_hub.models, family.preprocessor).from_preset
+    preprocessor = _reached(wanted, load, preset, sequence_length=most, image_converter=None)
+    settings = preprocessor.get_config()
+    lowers = settings.get("to_lower") or settings.get("canonicalize_text")
+    writing = Writing(lowercase=bool(lowers), apart=family.apart)  # KerasHub lowers the letters of English alone
+    outputs = ("token_ids",) if family.pads else ("token_ids", "padding_mask")
+    return TextTokens(preprocessor, writing, outputs, beside_images=True)
+
+
+def _pixels(wanted: Request, preset: str, size: tuple[int, int]) -> ImagePixels:
+    """A preset's own preparation of images, to a size."""
+    import keras_hub
+
+    converter = _reached(wanted, keras_hub.layers.ImageConverter.from_preset, preset)
+    converter.image_size = size
+    return ImagePixels(converter)
+
+
+def _check_positions(wanted: Request, most: int, positions: int | None) -> None:
+    if positions is not None and most > positions:
+        raise ValueError(
+            f"sequence_length={most}: encoder {wanted.name!r} has positions for at most {positions} tokens. Pass no "
+            "more."
+        )
 
 
 def _text_encoder(wanted: Request, preset: str, backbone: Any) -> Encoder:
     known = wanted.spec or EncoderSpec(name=wanted.name, handle=str(wanted.handle), kind="text", source="KerasHub")
     positions = getattr(backbone, "max_sequence_length", None)
     most = max(min(known.max_length, positions or known.max_length), wanted.max_length or 0)
-    if positions is not None and most > positions:
-        raise ValueError(
-            f"sequence_length={most}: encoder {wanted.name!r} has positions for at most {positions} tokens. Pass no "
-            "more."
-        )
+    _check_positions(wanted, most, positions)
     outputs = backbone.output
     output = (wanted.output or known.output or _SEQUENCE) if isinstance(outputs, dict) else None
     if output is not None and output not in outputs:

@@ -14,7 +14,7 @@ from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.hugging_face import loading as hugging_face
 from tfembed.encoders.pytorch import loading as pytorch
 from tfembed.encoders.request import PRETRAINED, Request
-from tfembed.encoders.spec import EncoderSpec
+from tfembed.encoders.spec import KINDS, EncoderSpec
 from tfembed.encoders.words import loading as words
 from tfembed.resources import resource_path
 
@@ -48,6 +48,7 @@ _WHOLE = (keras_hub.load, applications.load, pytorch.load, hugging_face.load)  #
 def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     handle: str | os.PathLike[str] | Any,
     *,
+    kind: str | None = None,
     preprocessing: str | Any | None = None,
     pooling: str | None = None,
     output: str | None = None,
@@ -63,6 +64,8 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
             on tfhub.dev or Kaggle; a preset of KerasHub, its name, its folder or on Kaggle; `hf://owner/name` or a
             folder with the same files; `applications:ResNet50`; a file of weights of TorchVision or timm; `glove:`,
             `word2vec:` or `fasttext:` and the path of a file of word vectors; a `.keras` file, a Keras model or layer.
+        kind: What it is to embed, `"text"` or `"image"`: of an encoder such as CLIP, which embeds both into one space,
+            the tower for it, by default that for images; of others, what they embed anyway.
         preprocessing: The handle of the preprocessing module, for text encoders that come as a pair; of a Keras model,
             a layer too.
         pooling: `"mean"`, `"max"` or `"cls"` to make one vector of an encoder's token vectors; of word vectors
@@ -76,7 +79,7 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
         trust: Load files that can do more than hold weights (pickles, modules that write files) as well.
 
     Raises:
-        ValueError: If the handle is none of these, or names something that is no encoder.
+        ValueError: If the handle is none of these, names something that is no encoder, or one of another kind.
         ConnectionError: If it must be downloaded and cannot be.
 
     Example:
@@ -89,9 +92,12 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     target = spec.handle if spec else handle
     if isinstance(target, str) and target.startswith("resource:"):
         target = str(resource_path(target.removeprefix("resource:")))
+    if kind not in (None, *KINDS):
+        raise ValueError(f"Unknown kind {kind!r}: pass one of {', '.join(KINDS)}, or None.")
     wanted = Request(
         handle=target,
         spec=spec,
+        kind=kind,
         preprocessing=preprocessing,
         pooling=pooling,
         output=output,
@@ -103,6 +109,11 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     if preprocessing is not None and load in _WHOLE:
         raise ValueError(f"preprocessing={preprocessing!r}: encoder {wanted.name!r} brings its own. Leave it out.")
     encoder = load(wanted)
+    if kind not in (None, encoder.spec.kind):
+        raise ValueError(
+            f"Encoder {wanted.name!r} embeds {encoder.spec.kind}s alone, no {kind}s. Take another encoder, or one that "
+            "embeds both, such as clip_vit_base_patch32."
+        )
     used = None if weights is None else os.fspath(weights)
     encoder.spec = replace(encoder.spec, compute=compute, weights=used, licence=_licence(encoder.spec))
     encoder.unfreeze(False)

@@ -80,7 +80,7 @@ class ModelParts:
             for call in calls:
                 is_frozen = self._levels[id(call.outputs[0])] < start != 0  # computed again, as in front of the cut
                 values |= call.run(values, training and not is_frozen)
-            results = {name: values[id(tensor)] for name, tensor in wanted.items()}
+            results = {name: keras.ops.cast(values[id(tensor)], tensor.dtype) for name, tensor in wanted.items()}
             return keras.tree.pack_sequence_as(self._structure, list(results.values())) if last else results
 
         return run

@@ -65,6 +65,11 @@ def _pooled(tensor: Any, mask: Any, pooling: str | None) -> Any:
         return tensor[:, 0]
     if pooling == "mean":
         return _masked_mean(tensor, mask)
+    if pooling == "last" and mask is None:
+        return tensor[:, -1]
+    if pooling == "last":
+        counts = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
+        return tf.gather(tensor, tf.maximum(counts, 1) - 1, axis=1, batch_dims=1)
     real = tf.ones_like(tensor[..., :1]) if mask is None else tf.cast(mask, tensor.dtype)[..., tf.newaxis]
     if pooling == "mean_sqrt_len":
         return tf.reduce_sum(tensor * real, axis=1) / tf.sqrt(tf.maximum(tf.reduce_sum(real, axis=1), 1.0))
@@ -90,13 +95,14 @@ class TokenPooling(keras.layers.Layer):
         self.pooling = pooling
 
     def call(self, inputs: Any) -> Any:
-        """Pool vectors `(n, length, dim)` by a mask `(n, length)`, 1 for tokens and 0 for padding."""
-        vectors, mask = inputs
+        """Pool vectors `(n, length, dim)`; with them may come a mask `(n, length)`, 1 for tokens and 0 for padding."""
+        vectors, mask = inputs if isinstance(inputs, list | tuple) else (inputs, None)
         return _pooled(vectors, mask, self.pooling)
 
     def compute_output_spec(self, inputs: Any) -> Any:
         """One vector per text."""
-        return keras.KerasTensor((inputs[0].shape[0], inputs[0].shape[2]), dtype=inputs[0].dtype)
+        vectors = inputs[0] if isinstance(inputs, list | tuple) else inputs
+        return keras.KerasTensor((vectors.shape[0], vectors.shape[2]), dtype=vectors.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -24,6 +24,7 @@ class Request:
         pooling: `"mean"`, `"max"`, `"cls"` or what else the source offers; None for its own choice.
         output: The name of the output, or of the layer, that the embedding is made of; None for the usual one.
         weights: `"pretrained"`, a file with weights, or None for random ones.
+        kind: Which tower, of an encoder that has one for texts and one for images; None for that of images.
         max_length: Tokens that the user wants kept at the least; None for the source's own choice.
         trust: Whether files that can do more than hold weights are loaded too.
     """
@@ -34,6 +35,7 @@ class Request:
     pooling: str | None = None
     output: str | None = None
     weights: str | os.PathLike[str] | None = PRETRAINED
+    kind: str | None = None
     max_length: int | None = None
     trust: bool = False
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 COMPUTES = ("float32", "bfloat16", "auto")
-POOLINGS = ("mean", "max", "cls", "mean_sqrt_len")
+POOLINGS = ("mean", "max", "cls", "mean_sqrt_len", "last")
+KINDS = ("text", "image")
 CHANNELS = ("rgb", "bgr", "grey")
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 PerChannel = float | tuple[float, ...]
@@ -19,8 +20,8 @@ class EncoderSpec:
         kind: `"text"` or `"image"`.
         preprocessing: Handle of the module that goes with it, for text encoders that come as a pair.
         output: Which output to take, where there are several.
-        pooling: How one vector is made of a sequence: `"mean"` over the real tokens, `"max"`, the first (`"cls"`), or
-            the sum over the root of their number (`"mean_sqrt_len"`).
+        pooling: How one vector is made of a sequence: `"mean"` over the real tokens, `"max"`, the first (`"cls"`), the
+            last (`"last"`), or the sum over the root of their number (`"mean_sqrt_len"`).
         normalize: Whether embeddings get length 1.
         image_size: Height and width in pixels.
         mean: Subtracted from pixel values in [0, 1]; one number, or one for each channel, in the order of `channels`.
@@ -39,6 +40,8 @@ class EncoderSpec:
         licence: The licence of the weights.
         source: Where the weights are from.
         good_for: What it is good for, in a few words.
+        both: Whether the same weights have a tower for texts and one for images; `kind` is that of this one.
+        twin: The checksum of the weights of the other tower; None where there is none, or before they are loaded.
     """
 
     name: str
@@ -63,9 +66,11 @@ class EncoderSpec:
     licence: str = "unknown"
     source: str = ""
     good_for: str = ""
+    both: bool = False
+    twin: str | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ("text", "image"):
+        if self.kind not in KINDS:
             raise ValueError(f"Encoder {self.name!r} has kind {self.kind!r}: expected 'text' or 'image'.")
         if self.pooling is not None and self.pooling not in POOLINGS:
             raise ValueError(f"Unknown pooling {self.pooling!r}: pass one of {', '.join(POOLINGS)}, or None.")

@@ -11,6 +11,7 @@ from tfembed.encoders.preprocessing import MASK_NAMES
 
 _SPACES = r"[\t\n\r\p{Z}]"
 _INVISIBLE = r"[\p{C}\x{FFFD}]"
+_APART = r"[\t\n\v\f\r\x{85}\p{Z}]+"  # what Unicode calls white space
 _OUTPUTS = ("token_ids", MASK_NAMES[0])
 
 
@@ -24,6 +25,8 @@ class Writing:
         accents: Unicode form in which accents stand apart and are left out: `"NFD"` or `"NFKD"`; None to keep them.
         lowercase: Whether capital letters become small ones.
         prefix: Stands in front of every text.
+        apart: Whether letters and accents are composed, and each digit stands by itself, as the tokenizer of CLIP has
+            it; in the graph, KerasHub's takes several digits for a word.
     """
 
     clean: bool = False
@@ -31,6 +34,7 @@ class Writing:
     accents: str | None = None
     lowercase: bool = False
     prefix: str = ""
+    apart: bool = False
 
     def apply(self, texts: Any) -> Any:
         """Write texts so, strings `(n,)`.
@@ -46,6 +50,11 @@ class Writing:
             texts = tf.strings.regex_replace(tf.strings.regex_replace(texts, _SPACES, " "), _INVISIBLE, "")
         if self.quotes:
             texts = tf.strings.regex_replace(texts, "``|''", '"')
+        if self.apart:
+            import tensorflow_text as tf_text  # registers its ops too
+
+            texts = tf.strings.regex_replace(tf_text.normalize_utf8(texts, "NFC"), _APART, " ")
+            texts = tf.strings.regex_replace(texts, r"(\p{N})", r" \1 ")
         if self.accents:
             import tensorflow_text as tf_text  # registers its ops too
 
@@ -63,6 +72,7 @@ class TextTokens(keras.layers.Layer):
         preprocessor: A preprocessor of KerasHub for texts.
         writing: How texts are written before.
         outputs: What is taken of what the preprocessor gives.
+        beside_images: Whether the preprocessor prepares images too, and is told that there are none.
         **layer_options: Options of `keras.layers.Layer`.
     """
 
@@ -71,6 +81,7 @@ class TextTokens(keras.layers.Layer):
         preprocessor: keras.layers.Layer,
         writing: Writing | dict[str, Any],
         outputs: Sequence[str] = _OUTPUTS,
+        beside_images: bool = False,
         **layer_options: Any,
     ) -> None:
         super().__init__(**{"dtype": "int32", "trainable": False} | layer_options)
@@ -78,7 +89,7 @@ class TextTokens(keras.layers.Layer):
         self.tokenizer = preprocessor.tokenizer  # comes before what the preprocessor makes when it is first called
         self.preprocessor = preprocessor
         self.writing = Writing(**writing) if isinstance(writing, dict) else writing
-        self._outputs = tuple(outputs)
+        self._outputs, self._beside_images = tuple(outputs), beside_images
         self.built = True
 
     def call(self, texts: Any) -> dict[str, Any]:
@@ -87,7 +98,8 @@ class TextTokens(keras.layers.Layer):
         Returns:
             `token_ids` and `padding_mask`, or other outputs, `(n, sequence_length)`.
         """
-        tokens = self.preprocessor(self.writing.apply(texts))
+        written = self.writing.apply(texts)
+        tokens = self.preprocessor({"prompts": written, "images": None} if self._beside_images else written)
         return {name: tokens[name] for name in self._outputs}
 
     def compute_output_spec(self, texts: Any) -> dict[str, Any]:
@@ -100,7 +112,7 @@ class TextTokens(keras.layers.Layer):
         """The constructor's arguments, the preprocessor as a config of its own."""
         preprocessor = keras.saving.serialize_keras_object(self.preprocessor)
         own = {"preprocessor": preprocessor, "writing": asdict(self.writing), "outputs": list(self._outputs)}
-        return super().get_config() | own
+        return super().get_config() | own | {"beside_images": self._beside_images}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "TextTokens":

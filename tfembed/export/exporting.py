@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfembed.data import Split
 from tfembed.export.contents import write_contents
-from tfembed.export.gate import ExportError, check, values_of
+from tfembed.export.gate import ExportError, check, fresh_process, values_of
 from tfembed.export.quantization import KINDS, MOST_LOST, Cost, as_labels, num_bytes, score
 from tfembed.export.quantization import quantize as quantize_weights
 from tfembed.export.raw_inputs import as_examples, raw_inputs
@@ -81,7 +81,7 @@ def export(
     _check_threshold(parts, reject_below)
     _check_quantize(quantize, examples)
     raw = raw_inputs(parts, examples.examples if isinstance(examples, Split) else examples)
-    with writing_aside(base) as aside:
+    with writing_aside(base) as aside, fresh_process() as process:
         expected, functions = _expected(model, parts, raw), signatures(parts, reject_below)
         used = [tf_variable(variable) for variable in model.variables]
         noted: dict[str, Any] = {"reject_below": reject_below}
@@ -94,7 +94,7 @@ def export(
             write_warmup(aside, parts, raw)
             write_contents(aside, parts, {**noted, **(about or {})})
         with waiting("Asking a fresh process"):
-            check(aside, parts, raw, expected)
+            check(process, aside, parts, raw, expected)
         version = publish(aside, base)
     write_models_config(base.parent)
     return version

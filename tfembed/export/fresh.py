@@ -1,6 +1,7 @@
-"""Run an exported model in a process of its own, without tfembed: `fresh.py FOLDER ANSWER.npz < REQUEST`.
+"""Run an exported model in a process of its own, without tfembed: `fresh.py < REQUEST`.
 
-The request is JSON: the name of the input, raw inputs in base64, and the signature that takes tf.Examples. The answer
+The request is JSON: the model's folder, the file for the answer, the name of the input, raw inputs in base64, and the
+signature that takes tf.Examples. It may come long after the start, which takes seconds. The answer
 holds the outputs for all inputs at once (`batch/...`), for some one by one (`single/...`), for some as tf.Examples
 (`examples/...`), for none (`empty/...`), and the names of all ops (`ops`). The warmup requests are replayed.
 """
@@ -15,8 +16,6 @@ SINGLE = 16  # of the inputs are sent one by one
 
 def main() -> None:
     """Load, call, write down."""
-    folder, answer = sys.argv[1:]
-    request = json.load(sys.stdin)
     import numpy as np
     import tensorflow as tf
     import tensorflow_text  # noqa: F401 - registers the ops of text models
@@ -24,6 +23,8 @@ def main() -> None:
 
     if "tfembed" in sys.modules:
         raise RuntimeError("This process must not know tfembed.")
+    request = json.load(sys.stdin)
+    folder = request["folder"]
     loaded = tf.saved_model.load(folder)
     name, inputs = request["input"], [base64.b64decode(each) for each in request["inputs"]]
 
@@ -47,7 +48,7 @@ def main() -> None:
     ops = {op.name for graph in graphs for op in graph.meta_info_def.stripped_op_list.op}
     values = {f"{way}/{each}": value for way, outputs in found.items() for each, value in outputs.items()}
     plain = {each: value.astype("S") if value.dtype == object else value for each, value in values.items()}
-    np.savez(answer, allow_pickle=False, ops=np.array(sorted(ops)), **plain)
+    np.savez(request["answer"], allow_pickle=False, ops=np.array(sorted(ops)), **plain)
 
 
 def replay(folder, call):

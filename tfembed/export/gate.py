@@ -2,10 +2,12 @@
 
 import base64
 import json
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from tfembed.predict import ModelParts
 _FRESH = Path(__file__).with_name("fresh.py")
 _ERROR = re.compile(r"[\w.]*(Error|Exception): \S")
 _OP = re.compile(r"{{node ([^}]+)}}")
+_ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1"}  # TensorFlow then leaves Keras 3 alone, which takes long to import
 _TOLERANCE = 1e-4  # of probabilities; padding to another length changes the order of sums
 
 
@@ -32,10 +35,26 @@ def _why(stderr: str) -> str:
     return f"{found} (at {ops[-1]})." if ops else f"{found}."
 
 
-def check(folder: Path, parts: ModelParts, raw: list[bytes], expected: np.ndarray) -> None:
+@contextmanager
+def fresh_process() -> Iterator[subprocess.Popen[str]]:
+    """A process without tfembed that starts while the model is being written, and waits for what to do with it."""
+    pipe, command = subprocess.PIPE, [sys.executable, "-P", str(_FRESH)]
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe, text=True, env=os.environ | _ENVIRONMENT
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def check(
+    process: subprocess.Popen[str], folder: Path, parts: ModelParts, raw: list[bytes], expected: np.ndarray
+) -> None:
     """Compare an export with what the model in memory gives.
 
     Args:
+        process: From `fresh_process`.
         folder: Of the SavedModel.
         parts: Of the model.
         raw: What clients send.
@@ -44,19 +63,18 @@ def check(folder: Path, parts: ModelParts, raw: list[bytes], expected: np.ndarra
     Raises:
         ExportError: If it fails or disagrees, in any of the ways that clients call it, or TF Serving lacks an op.
     """
+    answer = folder.with_name(f"{folder.name}.npz")
     request = {
+        "folder": str(folder),
+        "answer": str(answer),
         "input": input_name(parts),
         "inputs": [base64.b64encode(each).decode() for each in raw],
         "by_example": "classify" if parts.class_names else "regress",
     }
-    answer = folder.with_name(f"{folder.name}.npz")
-    command = [sys.executable, "-P", str(_FRESH), str(folder), str(answer)]
     try:
-        run = subprocess.run(command, input=json.dumps(request), text=True, capture_output=True, check=False)
-        if run.returncode:
-            raise ExportError(
-                f"A fresh process cannot use the exported model: {_why(run.stderr)} Nothing was published."
-            )
+        _, said = process.communicate(json.dumps(request))
+        if process.returncode:
+            raise ExportError(f"A fresh process cannot use the exported model: {_why(said)} Nothing was published.")
         with np.load(answer) as found:
             _check_all(parts, raw, expected, dict(found))
     finally:

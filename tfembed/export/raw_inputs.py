@@ -32,7 +32,7 @@ def raw_inputs(parts: ModelParts, examples: Sequence[Any] | np.ndarray | None) -
         raise ValueError("There are no examples to check the export with: pass some, or None for made-up ones.")
     if parts.encoder.spec.kind == "text":
         texts = _TEXTS if examples is None else examples[:_MOST]
-        return [text if isinstance(text, bytes) else str(text).encode() for text in texts]
+        return [_utf8(i, text) for i, text in enumerate(texts)]
     if examples is None:
         size = (*(parts.encoder.spec.image_size or (32, 32)), 3)
         return [_png(each) for each in np.random.default_rng(0).integers(0, 256, (4, *size), dtype=np.uint8)]
@@ -44,6 +44,18 @@ def raw_inputs(parts: ModelParts, examples: Sequence[Any] | np.ndarray | None) -
 def as_examples(parts: ModelParts, raw: list[bytes]) -> list[Any]:
     """Raw inputs as `predict` takes them."""
     return [each.decode() for each in raw] if parts.encoder.spec.kind == "text" else list(raw)
+
+
+def _utf8(i: int, text: str | bytes) -> bytes:
+    if not isinstance(text, bytes):
+        return str(text).encode()
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"examples[{i}]: {text[:30]!r} is no UTF-8. Decode it as what it is, and pass a str."
+        ) from error
+    return text
 
 
 def _png(pixels: np.ndarray) -> bytes:

@@ -84,7 +84,7 @@ def versions(base_path: str | os.PathLike[str]) -> list[Version]:
     """The versions in a base path, withdrawn ones too, the highest first.
 
     Raises:
-        ValueError: If there is no such folder, or no version in it.
+        ValueError: If there is no such folder, or no version in it, or what tfembed wrote of one is damaged.
 
     Example:
         >>> import tempfile, tfembed as te
@@ -156,10 +156,14 @@ def _numbers(base: Path) -> dict[int, Path]:
 
 def _read(number: int, folder: Path) -> Version:
     file = folder / "assets.extra" / RECORD
+    try:
+        record = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}. Export the model again, or remove the file.") from error
     return Version(
         number=number,
         folder=folder,
         num_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         withdrawn=folder.name.startswith("."),
-        record=json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {},
+        record=record,
     )

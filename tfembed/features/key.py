@@ -13,7 +13,10 @@ from tfembed.encoders.encoder import Encoder
 
 # Goes up with every change of what features are or how they lie on disk.
 _FORMAT = 1
-_PROSE = ("licence", "source", "good_for", "name", "handle", "max_length", "dim", "parameters", "weights", "compute")
+_PROSE = (
+    *("licence", "source", "good_for", "name", "handle", "max_length", "dim", "parameters", "weights", "compute"),
+    *("both", "twin"),
+)
 
 
 def feature_key(encoder: Encoder, examples: np.ndarray, cut: int) -> str:

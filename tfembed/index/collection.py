@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfembed.embeddings.embedder import Embedder, EncoderSource, open_embedder
-from tfembed.embeddings.embedding import embed
+from tfembed.data.examples import as_examples
+from tfembed.embeddings.embedder import Embedder, EncoderSource, check_kind, open_embedder
 from tfembed.embeddings.stored import about_of
 from tfembed.index.client import load_pymilvus
 from tfembed.index.columns import check_same, field_of, rows_of
@@ -25,6 +25,7 @@ INDEX_TYPES: dict[str, dict[str, Any]] = {
     "ivf_flat": {"nlist": 128},
 }
 _ABOUT, _ROWS_AT_A_TIME = "tfembed", 512
+_A = {"text": "a text", "image": "an image"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ class Index:
 
     def __init__(self, client: Any, name: str, local: Path | None) -> None:
         self._client, self.name, self._local = client, name, local
-        self._embedder: Embedder | None = None
+        self._embedders: dict[str, Embedder] = {}
         self._is_loaded = False
 
     def __enter__(self) -> "Index":
@@ -83,9 +84,10 @@ class Index:
         return json.loads(found["properties"][_ABOUT])
 
     @property
-    def holds_images(self) -> bool:
-        """Whether it was written of images."""
-        return self.about.get("kind") == "image"
+    def takes_images(self) -> bool:
+        """Whether images find something in it: it holds some, or its encoder embeds both texts and images."""
+        about = self.about
+        return about.get("kind") == "image" or about.get("space") is not None
 
     def __len__(self) -> int:
         if not self.about:
@@ -171,8 +173,9 @@ class Index:
         """The nearest rows to each of some examples, the nearest first.
 
         Args:
-            examples: Texts, or images as `embed` takes them: what the collection holds.
-            encoder: The one that wrote the collection; None to load it from where it was.
+            examples: Texts, or images as `embed` takes them: what the collection holds, or either where its encoder
+                embeds both.
+            encoder: The one that wrote the collection, or the other tower of it; None to load it from where it was.
             limit: How many, at most.
             where: See `search`.
 
@@ -180,27 +183,33 @@ class Index:
             ValueError: If another encoder wrote the collection, or the examples are not of its kind.
         """
         about = self._whole()
-        embedder = self._embedder_for(about, encoder)
-        if about["kind"] == "image" and isinstance(examples[0], str):
+        kind, checked = as_examples(examples, lambda i: f"examples[{i}]")
+        held = about["kind"]
+        if kind != held and about.get("space") is None:
             raise ValueError(
-                f"Collection {self.name!r} holds images, and encoder {embedder.name!r} embeds images alone: a text "
-                "finds them only where one encoder embeds both. Pass an image."
+                f"Collection {self.name!r} holds {held}s, and encoder {about['encoder']!r} embeds {held}s alone: "
+                f"{_A[kind]} finds them only where one encoder embeds both. Pass {_A[held]}."
             )
-        return self.search(embed(embedder, examples), limit, where)
+        return self.search(self._embedder_for(about, encoder, kind).embed(checked), limit, where)
 
-    def _embedder_for(self, about: Mapping[str, Any], encoder: Any) -> Embedder:
-        if encoder is None and self._embedder is not None:
-            return self._embedder
+    def _embedder_for(self, about: Mapping[str, Any], encoder: Any, kind: str) -> Embedder:
+        if encoder is None and kind in self._embedders:
+            return self._embedders[kind]
         if encoder is None and about["source"] is None:
             raise ValueError(f"Collection {self.name!r} was written by an encoder in memory: pass the encoder.")
-        found = open_embedder(EncoderSource(**about["source"]) if encoder is None else encoder)
-        if found.fingerprint != about["fingerprint"]:
+        if encoder is None:
+            source = EncoderSource(**about["source"])
+            encoder = source if kind == about["kind"] else replace(source, kind=kind)
+        found = open_embedder(encoder, kind)
+        check_kind(found, kind)
+        name = "fingerprint" if kind == about["kind"] else "space"
+        if getattr(found, name) != about[name]:
             raise ValueError(
                 f"Collection {self.name!r} was written by encoder {about['encoder']!r} ({about['fingerprint'][:12]}), "
                 f"not by this {found.name!r} ({found.fingerprint[:12]}): their vectors do not go together. Query with "
                 "the encoder that wrote it, or embed and index again."
             )
-        self._embedder = found
+        self._embedders[kind] = found
         return found
 
     def _whole(self) -> dict[str, Any]:

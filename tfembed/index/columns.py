@@ -65,6 +65,11 @@ def check_same(name: str, known: Mapping[str, Any], about: Mapping[str, Any]) ->
     Raises:
         ValueError: If they do not.
     """
+    if known["kind"] != about["kind"]:
+        raise ValueError(
+            f"Collection {name!r} holds {known['kind']}s, and these are embeddings of {about['kind']}s, with other ids "
+            "and columns. Use another collection; either is found by texts and images where one encoder embeds both."
+        )
     if known["fingerprint"] != about["fingerprint"]:
         raise ValueError(
             f"Collection {name!r} was written by encoder {known['encoder']!r} ({known['fingerprint'][:12]}), and these "

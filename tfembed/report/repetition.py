@@ -92,9 +92,10 @@ def _chosen(plan: Plan) -> dict[str, Any]:
 
 def _load_encoder(name: str, spec: Mapping[str, Any]) -> str:
     """An expression for an encoder of the search."""
+    options = {"kind": spec["kind"]} if spec.get("both") else {}
     if name in CATALOG and spec["weights"] == PRETRAINED:
-        return f"te.load_encoder({name!r})"
-    options = {each: spec[each] for each in ("preprocessing", "pooling", "output") if spec[each]}
+        return f"te.load_encoder({', '.join([repr(name), *(f'{k}={v!r}' for k, v in options.items())])})"
+    options |= {each: spec[each] for each in ("preprocessing", "pooling", "output") if spec[each]}
     options |= {} if spec["weights"] == PRETRAINED else {"weights": spec["weights"]}
     return f"te.load_encoder({', '.join([repr(spec['handle']), *(f'{k}={v!r}' for k, v in options.items())])})"
 

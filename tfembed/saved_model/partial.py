@@ -29,6 +29,11 @@ def select_ids(blocks: Sequence[Block], selector: Selector, may_train: Set[int])
     Raises:
         ValueError: If the selector names what the module does not have, or only what never trains.
     """
+    if selector and not may_train:
+        raise ValueError(
+            "The module lists no trainable_variables, as those in the format of TF1 Hub, so that no block of it can "
+            "be unfrozen. Train a head on it as it is, or load a TF2 SavedModel that lists them."
+        )
     selected = {id(variable) for variable in select_variables(blocks, selector)} & may_train
     if selector and not selected:
         raise ValueError(

@@ -86,7 +86,7 @@ def _initial(variable: Any, seed: int) -> Any:
         return np.ones(shape, "float32")
     if ending in _ZEROS:
         return np.zeros(shape, "float32")
-    if len(shape) == 2 and "embedding" in name.lower():
+    if len(shape) in (1, 2) and "embedding" in name.lower():
         return keras.initializers.RandomNormal(stddev=0.02, seed=seed)(shape)
     if len(shape) > 1:
         return (keras.initializers.HeNormal if len(shape) > 2 else keras.initializers.GlorotUniform)(seed=seed)(shape)

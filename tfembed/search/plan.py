@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfembed.search.files import read_json, write_json
+from tfembed.strategies import Strategy, accelerate
 
 ORACLES = ("random", "bayesian", "hyperband", "grid")
 # What a trial may be judged by, and which way is better.
@@ -36,6 +37,8 @@ class Plan:
         seed: The first of them, that of the folds and of the oracle.
         balanced: Whether every class counts the same.
         early_stopping: Whether a trial that cannot win is stopped; see `why_stop`.
+        mixed_precision: Whether encoders compute in bfloat16 while they train; see `accelerate`.
+        jit_compile: Whether XLA compiles what trains; see `accelerate`.
     """
 
     task: str
@@ -48,6 +51,8 @@ class Plan:
     seed: int = 0
     balanced: bool = False
     early_stopping: bool = True
+    mixed_precision: bool = False
+    jit_compile: bool = False
 
     def __post_init__(self) -> None:
         known = OBJECTIVES[self.task]
@@ -66,6 +71,10 @@ class Plan:
             raise ValueError(f"seed={self.seed}: expected 0 or more.")
         if self.balanced and self.task != "classification":
             raise ValueError(f"balanced=True weighs classes that exclude each other: the data are for {self.task}.")
+
+    def accelerated(self, strategy: Strategy) -> Strategy:
+        """A strategy as it is to be carried out."""
+        return accelerate(strategy, mixed_precision=self.mixed_precision, jit_compile=self.jit_compile)
 
     @property
     def direction(self) -> str:

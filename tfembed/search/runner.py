@@ -97,7 +97,7 @@ def run_all(runner: Runner, space: SearchSpace, run_trials: Callable[[], None]) 
     run_trials()
     encoder = (choose(runner.done, runner.plan).candidate or {})["encoder"]
     for name, candidate in thorough(encoder, space.epochs).items():
-        runner.run(candidate, name, None, {})
+        runner.run(replace(candidate, strategy=runner.plan.accelerated(candidate.strategy)), name, None, {})
 
 
 def run_trials(runner: Runner, space: SearchSpace, folder: Path) -> None:

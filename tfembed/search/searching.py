@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from tfembed.search.study import Study, load_study
 from tfembed.search.tuner import describe, sketch
 from tfembed.search.winner import choose, crown
 from tfembed.search.workers import Team, team_of, without_role
+from tfembed.strategies import Strategy
 
 
 def search(  # noqa: PLR0913 - all but three have defaults
@@ -47,6 +48,8 @@ def search(  # noqa: PLR0913 - all but three have defaults
     seed: int = 0,
     balanced: bool = False,
     early_stopping: bool = True,
+    mixed_precision: bool = False,
+    jit_compile: bool = False,
     cache: FeatureCache | None = None,
     workers: int = 1,
     distribution: tf.distribute.Strategy | None = None,
@@ -76,6 +79,8 @@ def search(  # noqa: PLR0913 - all but three have defaults
         seed: The first of them; also of the folds and the oracle.
         balanced: Whether every class counts the same, however many examples it has.
         early_stopping: Whether a trial that cannot win is stopped.
+        mixed_precision: Whether encoders compute in bfloat16 while they train; for GPUs, see `accelerate`.
+        jit_compile: Whether XLA compiles what trains; for GPUs, see `accelerate`.
         cache: Features that are known already.
         workers: Processes that share the trials; each loads the encoders itself, so that none may be an object. On
             several machines, how many there are in all: where keras-tuner's environment variables name this process
@@ -113,6 +118,8 @@ def search(  # noqa: PLR0913 - all but three have defaults
         seed=seed,
         balanced=balanced,
         early_stopping=early_stopping,
+        mixed_precision=mixed_precision,
+        jit_compile=jit_compile,
     )
     team = team_of(workers)
     _check_sharing(distribution, team)
@@ -138,6 +145,7 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
 
     loaded = {name: encoders.fresh(name) for name in encoders.names}
     chosen = _space(space, loaded, data)
+    chosen = replace(chosen, strategy=partial(_accelerated, chosen, plan))
     sketched = sketch(chosen)
     description = _describe(plan, sketched, loaded, data)
     description["about"] = about(loaded, data, default_space=space is default_space)
@@ -211,6 +219,11 @@ def _space(
             f"The search space has encoders {list(space.encoders)}, the search was given {list(loaded)}: pass the same."
         )
     return space
+
+
+def _accelerated(space: SearchSpace, plan: Plan, hp: Any) -> Strategy:
+    strategy = space.strategy(hp)
+    return plan.accelerated(strategy) if isinstance(strategy, Strategy) else strategy  # the space says what is wrong
 
 
 def _describe(plan: Plan, sketched: dict[str, Any], loaded: Mapping[str, Encoder], data: Dataset) -> dict[str, Any]:

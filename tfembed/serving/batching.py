@@ -1,72 +1,20 @@
 """Dynamic batching: requests that wait at the same time are run together."""
 
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tfembed.serving.padding import join, pad_rows, split
+from tfembed.serving.batching_options import BatchingOptions
+from tfembed.serving.padding import join, pad_rows, split, split_rows
 from tfembed.serving.servable import Servable
 from tfembed.serving.status import Code, ServingError, failure, invalid
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchingOptions:
-    """The parameters of TensorFlow Serving's batching_parameters_file, with its defaults.
-
-    Attributes:
-        max_batch_size: Rows in a batch at most.
-        batch_timeout_micros: How long a batch may wait to become full.
-        max_enqueued_batches: Batches that may wait; a request that finds as many is refused.
-        num_batch_threads: Batches that are run at the same time.
-        allowed_batch_sizes: Sizes that batches are padded to; none to leave them as they are.
-        pad_variable_length_inputs: Whether inputs of different shapes are padded to one, to share a batch.
-    """
-
-    max_batch_size: int = 1000
-    batch_timeout_micros: int = 0
-    max_enqueued_batches: int = 10
-    num_batch_threads: int = field(default_factory=lambda: os.cpu_count() or 1)
-    allowed_batch_sizes: tuple[int, ...] = ()
-    pad_variable_length_inputs: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        for name in ("max_batch_size", "max_enqueued_batches", "num_batch_threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive; was {getattr(self, name)}")
-        if self.batch_timeout_micros < 0:
-            raise ValueError(f"batch_timeout_micros must be non-negative; was {self.batch_timeout_micros}")
-        sizes = self.allowed_batch_sizes
-        if sizes and any(a >= b for a, b in pairwise(sizes)):
-            raise ValueError(f"allowed_batch_sizes entries must be monotonically increasing; was {list(sizes)}")
-        if sizes and sizes[-1] != self.max_batch_size:
-            raise ValueError(
-                f"final entry in allowed_batch_sizes must equal max_batch_size, {self.max_batch_size}; was {sizes[-1]}"
-            )
-
-
-def read_options(message: Any) -> BatchingOptions:
-    """The options in a BatchingParameters proto.
-
-    Raises:
-        ValueError: If a value is out of its range.
-    """
-    names = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
-    given = {name: getattr(message, name).value for name in names if message.HasField(name)}
-    return BatchingOptions(
-        allowed_batch_sizes=tuple(message.allowed_batch_sizes),
-        pad_variable_length_inputs=message.pad_variable_length_inputs,
-        **given,
-    )
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -112,16 +60,22 @@ class Batcher:
         """
         if not servable.takes_batches(tuple(feeds)):
             return servable.run(feeds, fetches, timeout)
-        size = self._size(feeds)
         now = time.monotonic()
         deadline = None if timeout is None else now + timeout
-        task = _Task(feeds=feeds, size=size, deadline=deadline, since=now, done=Future())
-        self._enqueue((servable, tuple(fetches), self._shapes(feeds)), task)
+        tasks = [
+            _Task(feeds=part, size=size, deadline=deadline, since=now, done=Future())
+            for part, size in split_rows(feeds, self._size(feeds), self._options.largest)
+        ]
         try:
-            return task.done.result(timeout)
+            for task in tasks:
+                self._enqueue((servable, tuple(fetches), self._shapes(feeds)), task)
+            found = [task.done.result(None if deadline is None else deadline - time.monotonic()) for task in tasks]
         except FutureTimeoutError as error:
-            task.done.cancel()
             raise ServingError(Code.DEADLINE_EXCEEDED, "Timed out while waiting for a batch.") from error
+        finally:
+            for task in tasks:
+                task.done.cancel()  # does nothing to those that are done
+        return found[0] if len(found) == 1 else [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
     def close(self) -> None:
         """Run what waits, and stop."""
@@ -153,7 +107,7 @@ class Batcher:
             if self._closed:
                 raise ServingError(Code.UNAVAILABLE, "The server is shutting down.")
             queue = self._queues.setdefault(key, deque())
-            if not queue or sum(each.size for each in queue[-1]) + task.size > self._options.max_batch_size:
+            if not queue or sum(each.size for each in queue[-1]) + task.size > self._options.largest:
                 if len(queue) >= self._options.max_enqueued_batches:
                     raise ServingError(
                         Code.RESOURCE_EXHAUSTED, "The batch scheduling queue to which this task was submitted is full"
@@ -183,7 +137,7 @@ class Batcher:
 
     def _ready_at(self, queue: deque[list[_Task]]) -> float:
         first = queue[0]
-        if len(queue) > 1 or sum(task.size for task in first) >= self._options.max_batch_size:
+        if len(queue) > 1 or sum(task.size for task in first) >= self._options.largest:
             return 0.0
         return first[0].since + self._options.batch_timeout_micros / 1e6
 
@@ -215,7 +169,8 @@ class Batcher:
     def _run_together(self, servable: Servable, fetches: list[str], tasks: list[_Task]) -> list[list[np.ndarray]]:
         sizes = [task.size for task in tasks]
         feeds = join([task.feeds for task in tasks])
-        wanted = next((size for size in self._options.allowed_batch_sizes if size >= sum(sizes)), sum(sizes))
+        total = sum(sizes)  # rows are padded with copies of the first one; no rows stay none
+        wanted = next((size for size in self._options.allowed_batch_sizes if size >= total > 0), total)
         left = [task.deadline for task in tasks]
         timeout = None if None in left else max(each for each in left if each is not None) - time.monotonic()
         outputs = servable.run(pad_rows(feeds, wanted), fetches, timeout)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfembed.serving.client_examples import SignatureInfo, encode_examples
+from tfembed.serving.client_errors import BadRequestError, ServerError
+from tfembed.serving.client_examples import SignatureInfo, as_tensor, encode_examples
 from tfembed.serving.client_options import ClientOptions, Target, parse_url
 
 if TYPE_CHECKING:
@@ -18,12 +19,13 @@ class Client:
     """Asks a served model. It may be used by several threads.
 
     Args:
-        url: `http://host:8501/v1/models/NAME` (or https) for REST, `grpc://host:8500/NAME` (or grpcs) for gRPC.
+        url: `http://host:8501/v1/models/NAME` (or https) for REST, `grpc://host:8500/NAME` (or grpcs) for gRPC;
+            `/versions/3` or `/labels/stable` behind the name asks that version.
         model: The name of the model, where the URL has none.
         options: How it asks.
 
     Raises:
-        ValueError: If the URL is none of these, or names no model.
+        ValueError: If the URL is none of these, or names no model, or a version as the options do.
 
     Example:
         >>> Client("http://localhost:8501", model="intents").target.address
@@ -32,7 +34,7 @@ class Client:
 
     def __init__(self, url: str, model: str | None = None, options: ClientOptions | None = None) -> None:
         self.target: Target = parse_url(url, model)
-        self.options = options or ClientOptions()
+        self.options = self.target.choose(options or ClientOptions())
         self._transport = _connect(self.target, self.options)
         self._signatures: dict[str, SignatureInfo] | None = None
 
@@ -59,7 +61,7 @@ class Client:
         size = self.options.batch_size
         info = self._signature(signature_name)
         batches = [examples[start : start + size] for start in range(0, len(examples), size)]
-        found = [self._transport.predict(encode_examples(batch, info), signature_name, info) for batch in batches]
+        found = [self._ask(encode_examples(batch, info), signature_name, info) for batch in batches]
         return {name: _decode(np.concatenate([each[name] for each in found])) for name in found[0]}
 
     def call(self, inputs: dict[str, Any], signature_name: str = "serving_default") -> dict[str, np.ndarray]:
@@ -69,14 +71,14 @@ class Client:
             The outputs by name; strings are bytes.
 
         Raises:
-            ValueError: If there is no such signature; and what `predict` raises.
+            ValueError: If there is no such signature, or numbers do not fit its types; and what `predict` raises.
         """
         info = self._signature(signature_name)
-        arrays = {name: _as_array(value) for name, value in inputs.items()}
-        return self._transport.predict(arrays, signature_name, info)
+        arrays = {name: as_tensor(value, info.inputs.get(name)) for name, value in inputs.items()}
+        return self._ask(arrays, signature_name, info)
 
     def signatures(self) -> dict[str, SignatureInfo]:
-        """The signatures of the model by name; asked for once."""
+        """The signatures of the model by name; asked for once, and again after the server refused a request."""
         if self._signatures is None:
             self._signatures = self._transport.signatures()
         return self._signatures
@@ -97,8 +99,18 @@ class Client:
     ) -> None:
         self.close()
 
+    def _ask(self, arrays: dict[str, np.ndarray], signature_name: str, info: SignatureInfo) -> dict[str, np.ndarray]:
+        try:
+            return self._transport.predict(arrays, signature_name, info)
+        except (BadRequestError, ServerError):
+            self._signatures = None  # those of a new version may be others
+            raise
+
     def _signature(self, name: str) -> SignatureInfo:
         known = self.signatures()
+        if name not in known:
+            self._signatures = None
+            known = self.signatures()
         if name not in known:
             raise ValueError(f"The model has no signature {name!r}. It has {', '.join(sorted(known))}.")
         return known[name]
@@ -115,11 +127,6 @@ def _connect(target: Target, options: ClientOptions) -> "RestClient | GrpcClient
         return GrpcClient(target, options)
     except ModuleNotFoundError as error:
         raise ValueError(f"The client needs {error.name}. Install it with: pip install 'tfembed[serve]'") from error
-
-
-def _as_array(value: Any) -> np.ndarray:
-    array = np.asarray(value)
-    return array.astype(object) if array.dtype.kind in "SU" else array
 
 
 def _decode(array: np.ndarray) -> np.ndarray:

@@ -23,6 +23,8 @@ _TYPES = {
     "DT_BOOL": "bool",
     "DT_STRING": "object",
     "DT_BFLOAT16": "bfloat16",
+    "DT_COMPLEX64": "complex64",
+    "DT_COMPLEX128": "complex128",
 }
 
 
@@ -49,6 +51,36 @@ def numpy_type(name: str) -> Any:
     return np.dtype(_TYPES[name])
 
 
+def as_tensor(value: Any, kind: str | None) -> np.ndarray:
+    """Values as an array of the type that a signature has for them.
+
+    Args:
+        value: Numbers or strings, as an array or in lists.
+        kind: The name of the DataType; None where the signature has none, to leave them as they are.
+
+    Raises:
+        ValueError: If they do not fit the type.
+
+    Example:
+        >>> as_tensor([1, 2.5], "DT_FLOAT")
+        array([1. , 2.5], dtype=float32)
+    """
+    array = np.asarray(value)
+    if array.dtype.kind in "SUO":
+        array = array.astype(object)
+    if kind is None or numpy_type(kind) == array.dtype:
+        return array
+    wanted = numpy_type(kind)
+    if object in (wanted, array.dtype) or (array.dtype.kind == "c" and np.dtype(wanted).kind != "c"):
+        raise ValueError(f"The signature takes {kind}, not {array.dtype}.")
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = array.astype(wanted)
+    whole = found.dtype.kind in "biu"
+    if not (np.array_equal(found, array) if whole else np.array_equal(np.isfinite(found), np.isfinite(array))):
+        raise ValueError(f"The signature takes {kind}, which has no room for these values of {array.dtype}.")
+    return found
+
+
 def encode_examples(examples: Sequence[Any], info: SignatureInfo) -> dict[str, np.ndarray]:
     """The one input of a signature, filled with examples.
 
@@ -71,7 +103,7 @@ def encode_examples(examples: Sequence[Any], info: SignatureInfo) -> dict[str, n
         )
     ((name, kind),) = info.inputs.items()
     if kind != "DT_STRING":
-        return {name: np.asarray(examples, numpy_type(kind))}
+        return {name: as_tensor(examples, kind)}
     images = "image" in name
     array = np.empty(len(examples), object)
     array[:] = [_encode(example, images) for example in examples]

@@ -1,8 +1,11 @@
 """How a client asks: where, how often, how long."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+_PATH = re.compile(r"(?:/v1/models)?(?:/([^/:]+))?(?:/versions/(\d+)|/labels/([^/:]+))?(?::\w+)?/?", re.A)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +55,28 @@ class Target:
         secure: Whether over TLS.
         address: Host and port.
         model: The name of the model.
+        version: The number of a version, if it names one.
+        label: A label of a version, if it names one.
     """
 
     rest: bool
     secure: bool
     address: str
     model: str
+    version: int | None = None
+    label: str | None = None
+
+    def choose(self, options: ClientOptions) -> ClientOptions:
+        """Options for the version that it names.
+
+        Raises:
+            ValueError: If the options name one, too.
+        """
+        if self.version is None and self.label is None:
+            return options
+        if options.version is not None or options.label is not None:
+            raise ValueError("The URL says which version to ask, and so do the options: leave it out of one of them.")
+        return replace(options, version=self.version, label=self.label)
 
 
 def parse_url(url: str, model: str | None) -> Target:
@@ -76,11 +95,20 @@ def parse_url(url: str, model: str | None) -> Target:
             f"{url!r} is no URL of a server: pass one such as http://localhost:8501/v1/models/intents or "
             "grpc://localhost:8500/intents."
         )
-    rest = parts.scheme.startswith("http")
-    inside = parts.path.removeprefix("/v1/models").split(":")[0].strip("/")
-    name = model or unquote(inside.split("/")[0])
+    found = _PATH.fullmatch(parts.path)
+    if found is None:
+        raise ValueError(f"{url!r} is no URL of a model: its path should be like /v1/models/intents/versions/3.")
+    inside, version, label = found.groups()
+    name = model or unquote(inside or "")
     if not name:
         raise ValueError(f"{url!r} says nothing of a model: pass model=, such as model='intents'.")
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 8500)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return Target(rest=rest, secure=parts.scheme.endswith("s"), address=f"{host}:{port}", model=name)
+    return Target(
+        rest=parts.scheme.startswith("http"),
+        secure=parts.scheme.endswith("s"),
+        address=f"{host}:{port}",
+        model=name,
+        version=int(version) if version else None,
+        label=unquote(label) if label else None,
+    )

@@ -1,6 +1,7 @@
 """Files that run TensorFlow Serving: a compose file and Kubernetes manifests, with their configuration."""
 
 import os
+import re
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from tfembed.serving.engine import IMAGE
 from tfembed.serving.kubernetes import manifests
 from tfembed.serving.metrics import PROMETHEUS_PATH
 
+_NAME = re.compile(r"[a-zA-Z0-9][\w-]*", re.ASCII)  # also in the names of Kubernetes's objects
 PROMETHEUS_IMAGE = "prom/prometheus:v3.5.0"
 _FLAGS = (
     "--port=8500",
@@ -50,11 +52,10 @@ class DeployOptions:
             raise ValueError(f"{self.base_path} is no folder. Pass the base path of a model's versions.")
         if not any(each.name.isdecimal() for each in self.base_path.iterdir()):
             raise ValueError(f"{self.base_path} has no versions: folders with numbers for names, such as 1.")
-        if not self.model_name or not all(
-            part.isalnum() for part in self.model_name.replace("-", "_").split("_") if part
-        ):
+        if not _NAME.fullmatch(self.model_name):
             raise ValueError(
-                f"{self.model_name!r} is no name of a model: pass --model_name with letters, digits, - and _ only."
+                f"{self.model_name!r} is no name of a model: pass --model_name with letters of ASCII, digits, - and _ "
+                "only, the first a letter or digit."
             )
         if not 1 <= self.min_replicas <= self.max_replicas:
             raise ValueError(
@@ -156,7 +157,8 @@ def compose(options: DeployOptions) -> dict[str, Any]:
 
 def _mount(source: Path, target: str) -> dict[str, Any]:
     shown = str(source) if source.is_absolute() else f"./{source}"
-    return {"type": "bind", "source": shown, "target": target, "read_only": True}
+    # Compose puts variables of the environment where it finds a single $.
+    return {"type": "bind", "source": shown.replace("$", "$$"), "target": target, "read_only": True}
 
 
 def _prometheus() -> dict[str, Any]:

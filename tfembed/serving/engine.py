@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-IMAGE = "tensorflow/serving:2.21.0"
+IMAGE = "tensorflow/serving:2.20.0"  # the newest there is, whose ops an export is checked against
 _BINARY = "tensorflow_model_server"
 # Flags of ours that the real server does not have; where one is set, it cannot be had from it.
 _OWN = ("host", "ssl_certificate", "ssl_key", "ssl_client_ca")
@@ -14,13 +14,19 @@ _OWN_LIMITS = ("max_request_bytes", "max_pending_requests", "max_connections", "
 _FILES = ("model_config_file", "batching_parameters_file", "monitoring_config_file", "ssl_config_file")
 
 
-def replace_process(flags: Mapping[str, Any]) -> None:
+def replace_process(flags: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """Turn this process into the real server.
+
+    Args:
+        flags: As for engine_command.
+        say: Is told, in a line, what the real server does otherwise.
 
     Raises:
         ValueError: If there is neither the binary nor Docker, or it cannot do what a flag says.
     """
     command = engine_command(flags, shutil.which)
+    if command[0] == _BINARY and flags.get("host") != "0.0.0.0":
+        say(f"{_BINARY} cannot be bound to {flags.get('host')}: it listens on all addresses of this machine.")
     os.execvp(command[0], command)
 
 
@@ -28,7 +34,7 @@ def engine_command(flags: Mapping[str, Any], which: Callable[[str], str | None])
     """The command that starts the real server.
 
     Args:
-        flags: By name; those that are None, or as they are by default, are left out.
+        flags: By name; those that are None or empty are left out.
         which: From the name of a program to where it is; None where it is not.
 
     Raises:
@@ -76,7 +82,7 @@ def _docker(flags: Mapping[str, Any]) -> list[str]:
 def _arguments(flags: Mapping[str, Any], inside: Mapping[str, str]) -> list[str]:
     arguments = []
     for name, value in sorted(flags.items()):
-        if name in (*_OWN, *_OWN_LIMITS) or value is None or value == "" or value is False:
+        if name in (*_OWN, *_OWN_LIMITS) or value is None or value == "":
             continue
         shown = inside.get(name, value.resolve() if isinstance(value, Path) else value)
         if isinstance(shown, float) and shown.is_integer():

@@ -15,7 +15,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tfembed.serving.client_errors import ERRORS, ServerError
+from tfembed.serving.client_errors import ERRORS, BadRequestError, BusyError, ServerError
 from tfembed.serving.client_examples import SignatureInfo
 from tfembed.serving.client_options import ClientOptions, Target
 from tfembed.serving.tensors import read_tensor, write_tensor
@@ -63,7 +63,7 @@ class GrpcClient:
         for name, array in arrays.items():
             write_tensor(array, request.inputs[name])
         response = self._ask(self._predictions.Predict, request)
-        return {name: read_tensor(name, response.outputs[name]) for name in info.outputs}
+        return {name: read_tensor(name, proto) for name, proto in response.outputs.items()}
 
     def status(self) -> list[dict[str, Any]]:
         """What the versions of the model are doing."""
@@ -91,7 +91,10 @@ class GrpcClient:
         try:
             return method(request, timeout=self._options.timeout)
         except grpc.RpcError as error:
-            raise ERRORS.get(error.code().name, ServerError)(error.details()) from error
+            kind, details = ERRORS.get(error.code().name, ServerError), error.details()
+            if kind is BusyError and "larger than max" in details:  # gRPC has one code for both
+                kind = BadRequestError
+            raise kind(details) from error
 
 
 def _retrying(retries: int) -> dict[str, Any]:

@@ -183,6 +183,7 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
         return _answer(self._service, "HandleReloadConfigRequest", "", context, work)
 
 
+_LONGEST_MESSAGE = 1024  # bytes, as TensorFlow Serving has it; gRPC breaks off an answer with more in its trailers
 _NO_DEADLINE = 366 * 86400.0  # seconds; a client that sets none has its request wait for centuries
 
 
@@ -195,4 +196,11 @@ def _answer(service: Service, api: str, model: str, context: Any, work: Callable
             counted(model)
             return work(deadline)
     except ServingError as error:
-        context.abort(_STATUS[error.code.number], error.message)
+        context.abort(_STATUS[error.code.number], _shortened(error.message))
+
+
+def _shortened(message: str) -> str:
+    encoded = message.encode("utf-8", "replace")
+    if len(encoded) <= _LONGEST_MESSAGE:
+        return message
+    return encoded[:_LONGEST_MESSAGE].decode("utf-8", "ignore") + "...TRUNCATED"

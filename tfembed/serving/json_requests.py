@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfembed.serving.json_tensors import check_float, decode_base64, encode_text, is_base64, to_array
-from tfembed.serving.json_text import kind_of, parse_object, show
+from tfembed.serving.json_text import check_name, kind_of, parse_object, show
 from tfembed.serving.status import Code, ServingError, invalid
 
 _FLOAT = tf.float32.as_datatype_enum
@@ -98,7 +98,7 @@ def _signature_name(document: dict[str, Any]) -> str:
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise _format_error(document, "not formatted correctly. 'signature_name' key must be a string value.")
-    return name
+    return check_name(name)
 
 
 def _rows(document: dict[str, Any], signature: Signature) -> dict[str, np.ndarray]:
@@ -191,7 +191,7 @@ def _fill_example(value: Any, example: Any) -> None:
     if not isinstance(value, dict):
         raise invalid(f"Example must be JSON object but got JSON {kind_of(value)}")
     for name, content in value.items():
-        feature = example.features.feature[name]
+        feature = example.features.feature[check_name(name)]
         for each in content if isinstance(content, list) else [content]:
             _add_value(each, name, feature)
 

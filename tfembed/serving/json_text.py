@@ -13,6 +13,7 @@ _LONGEST_SHOWN = 4096
 _SPACE = re.compile(r"[ \t\n\r]*")
 _HUGE_EXPONENT = re.compile(r"[eE]\+?\d{3}|(?<!\d)\d{309}")
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]')
+_ESCAPES = re.compile(r"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u[dD][89a-fA-F])|.)")
 _MESSAGES = {
     "Expecting value": "Invalid value.",
     "Expecting ':' delimiter": "Missing a colon after a name of object member.",
@@ -40,9 +41,10 @@ def parse_object(body: bytes) -> dict[str, Any]:
     start = _SPACE.match(text).end()  # type: ignore[union-attr]
     if start == len(text):
         raise _parse_error("The document is empty.", start)
-    decoder = json.JSONDecoder(parse_float=_finite) if _HUGE_EXPONENT.search(text) else _PLAIN
+    huge = _HUGE_EXPONENT.search(text)
+    decoder = json.JSONDecoder(parse_float=_finite, parse_int=_whole) if huge else _PLAIN
     try:
-        value, _ = decoder.raw_decode(text, start)
+        value, end = decoder.raw_decode(text, start)
     except json.JSONDecodeError as error:
         raise _parse_error(_explain(text, error), error.pos) from error
     except OverflowError as error:
@@ -51,9 +53,21 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise _too_deep() from error
     except ValueError as error:  # Python refuses integers of thousands of digits
         raise _parse_error("Number too big to be stored in double.", start) from error
+    _check_surrogates(text, start, end)
     if not isinstance(value, dict):
         raise invalid(f"JSON Value: {show(value)} Is not object")
     return value
+
+
+def check_name(name: str) -> str:
+    """A name out of JSON, which protos can hold only as UTF-8.
+
+    Raises:
+        ServingError: If it is none.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise invalid("JSON Parse error: Invalid encoding in string.")
+    return name
 
 
 def show(value: Any) -> str:
@@ -142,6 +156,21 @@ def _finite(text: str) -> float:
     return value
 
 
+def _whole(text: str) -> int:
+    value = int(text)
+    float(value)  # raises OverflowError where no double is as large
+    return value
+
+
+def _check_surrogates(text: str, start: int, end: int) -> None:
+    """Python takes halves of surrogate pairs, which are no text and have no UTF-8."""
+    if "\\ud" not in text and "\\uD" not in text:
+        return
+    for escape in _ESCAPES.finditer(text, start, end):
+        if escape[1]:
+            raise _parse_error("The surrogate pair in string is invalid.", escape.start())
+
+
 def _explain(text: str, error: json.JSONDecodeError) -> str:
     if error.msg.startswith("Invalid \\escape"):
         return "Invalid escape character in string."
@@ -154,7 +183,8 @@ def _explain(text: str, error: json.JSONDecodeError) -> str:
 
 def _inside_object(text: str) -> bool:
     opened: list[str] = []
-    for token in _TOKENS.findall(text):
+    for found in _TOKENS.finditer(text):
+        token = found[0]
         if token in "[{":
             opened.append(token)
         elif token in "]}" and opened:

@@ -17,6 +17,21 @@ def join(feeds: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: _concatenate([each[name] for each in feeds]) for name in feeds[0]}
 
 
+def split_rows(feeds: dict[str, np.ndarray], size: int, largest: int) -> list[tuple[dict[str, np.ndarray], int]]:
+    """The inputs of a request in parts of so many rows at most, each with its size.
+
+    Example:
+        >>> [(part["x"].tolist(), size) for part, size in split_rows({"x": np.array([7, 8, 9])}, 3, 2)]
+        [([7, 8], 2), ([9], 1)]
+    """
+    if size <= largest:
+        return [(feeds, size)]
+    return [
+        ({name: value[start : start + largest] for name, value in feeds.items()}, min(largest, size - start))
+        for start in range(0, size, largest)
+    ]
+
+
 def pad_rows(feeds: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
     """Bring a batch to a size by repeating its first row.
 

@@ -1,6 +1,7 @@
 """Requests over REST, with retries by urllib3."""
 
 import base64
+import json
 from typing import Any
 from urllib.parse import quote
 
@@ -57,9 +58,16 @@ class RestClient:
     def predict(self, arrays: dict[str, np.ndarray], signature_name: str, info: SignatureInfo) -> dict[str, np.ndarray]:
         """The outputs of a signature for its inputs."""
         body = {"signature_name": signature_name, "inputs": {name: _to_json(array) for name, array in arrays.items()}}
-        outputs = self._request("POST", ":predict", body)["outputs"]
-        if len(info.outputs) == 1:  # one output drops its name
+        try:
+            content = json.dumps(body).encode()  # with NaN and infinities, which requests refuses to write
+        except TypeError as error:
+            raise ValueError(f"The examples cannot be sent as JSON: {error}. Ask over gRPC.") from error
+        outputs = self._request("POST", ":predict", content)["outputs"]
+        several = isinstance(outputs, dict) and set(outputs) != {"b64"}
+        if len(info.outputs) == 1 and not several:  # one output drops its name
             outputs = {next(iter(info.outputs)): outputs}
+        if not isinstance(outputs, dict) or set(outputs) != set(info.outputs):
+            raise ServerError(f"{self._model} has other outputs than it had: a new version serves. Ask again.")
         return {name: _from_json(outputs[name], kind) for name, kind in info.outputs.items()}
 
     def status(self) -> list[dict[str, Any]]:
@@ -74,18 +82,17 @@ class RestClient:
         """Close the connections."""
         self._session.close()
 
-    def _request(self, method: str, path: str, body: Any = None) -> Any:
-        url = self._model + path
+    def _request(self, method: str, path: str, body: bytes | None = None) -> Any:
+        url, headers = self._model + path, {"Content-Type": "application/json"} if body else None
+        timeout, verify = self._options.timeout, self._verify
         try:
-            answer = self._session.request(method, url, json=body, timeout=self._options.timeout, verify=self._verify)
+            answer = self._session.request(method, url, data=body, headers=headers, timeout=timeout, verify=verify)
         except requests.Timeout as error:
             raise self._late(url) from error
         except requests.ConnectionError as error:
             if error.args and isinstance(getattr(error.args[0], "reason", None), ReadTimeoutError):
                 raise self._late(url) from error
             raise UnreachableError(f"{url} cannot be reached: {error}") from error
-        except requests.exceptions.InvalidJSONError as error:
-            raise ValueError(f"The examples cannot be sent as JSON: {error}") from error
         try:
             found = answer.json()
         except requests.exceptions.JSONDecodeError as error:

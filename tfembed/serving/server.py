@@ -76,8 +76,8 @@ def run_server(settings: Settings, say: Callable[[str], None] = lambda line: Non
         _watch(settings, store, say)
         scheme = "http" if settings.tls is None else "https"
         yield Running(
-            rest_url=f"{scheme}://{settings.host}:{rest_socket.getsockname()[1]}",
-            grpc_address=f"{settings.host}:{grpc_server.port}",
+            rest_url=f"{scheme}://{_bracketed(settings.host)}:{rest_socket.getsockname()[1]}",
+            grpc_address=f"{_bracketed(settings.host)}:{grpc_server.port}",
             service=service,
         )
 
@@ -117,7 +117,7 @@ class _Announcer:
 
 def _grpc_options(settings: Settings) -> GrpcOptions:
     return GrpcOptions(
-        address=f"{settings.host}:{settings.port}",
+        address=f"{_bracketed(settings.host)}:{settings.port}",
         num_threads=settings.num_threads(settings.grpc_max_threads),
         max_pending_requests=settings.limits.max_pending_requests,
         max_request_bytes=settings.limits.max_request_bytes,
@@ -139,6 +139,11 @@ def _watch(settings: Settings, store: ModelStore, say: Callable[[str], None]) ->
             say(f"the configuration stays as it was: {error}")
 
     store.repeat(settings.model_config_file_poll_wait_seconds, reload, "poll-config")
+
+
+def _bracketed(host: str) -> str:
+    """A host as it stands before a port."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 @contextmanager

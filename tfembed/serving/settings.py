@@ -7,7 +7,7 @@ from pathlib import Path
 from tensorflow_serving.config import model_server_config_pb2
 
 from tfembed.serving.app import HttpOptions
-from tfembed.serving.batching import BatchingOptions, read_options
+from tfembed.serving.batching_options import BatchingOptions, read_options
 from tfembed.serving.limits import Limits
 from tfembed.serving.metrics import PROMETHEUS_PATH
 from tfembed.serving.model_config import ModelConfig, read_configs
@@ -40,7 +40,7 @@ class Settings:
         file_system_poll_wait_seconds: Look for new versions so often; 0 for only once.
         allow_version_labels_for_unavailable_models: Whether a new label may be given to a version that is not loaded.
         enable_model_warmup: Whether a version's warmup requests are replayed before it serves.
-        enable_cors_support: Whether pages of other origins may call.
+        rest_api_enable_cors_support: Whether pages of other origins may call.
         saved_model_tags: Of the graph that is served, separated by commas.
         tensorflow_session_parallelism: Threads of TensorFlow; 0 lets it choose. The next two go before it.
         tensorflow_intra_op_parallelism: Threads for one operation.
@@ -66,7 +66,7 @@ class Settings:
     file_system_poll_wait_seconds: float = 1
     allow_version_labels_for_unavailable_models: bool = False
     enable_model_warmup: bool = True
-    enable_cors_support: bool = False
+    rest_api_enable_cors_support: bool = False
     saved_model_tags: str = "serve"
     tensorflow_session_parallelism: int = 0
     tensorflow_intra_op_parallelism: int = 0
@@ -134,7 +134,7 @@ class Settings:
             timeout_in_ms=self.rest_api_timeout_in_ms,
             num_threads=self.num_threads(self.rest_api_num_threads),
             metrics_path=path,
-            cors=self.enable_cors_support,
+            cors=self.rest_api_enable_cors_support,
             limits=self.limits,
         )
 

@@ -33,6 +33,23 @@ class TlsOptions:
             raise ValueError("TLS needs the key and the certificate of the server.")
         if self.verify_clients and not self.client_authority:
             raise ValueError("Clients cannot be verified without the certificate of who signs theirs.")
+        self._check()
+
+    def _check(self) -> None:
+        """Read them now: gRPC says nothing of what is wrong with them."""
+        context, what = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), "its certificate and its key"
+        with self.files() as files:
+            try:
+                # A key that is encrypted would otherwise ask the terminal for a password.
+                context.load_cert_chain(files["ssl_certfile"], files["ssl_keyfile"], password=lambda: b"")
+                what = "the certificate of who signs clients' ones"
+                if self.client_authority:
+                    context.load_verify_locations(files["ssl_ca_certs"])
+            except ssl.SSLError as error:
+                why = error.reason or "no PEM, or they do not belong together"
+                raise ValueError(
+                    f"TLS cannot use {what}: {why}. Pass PEM files, the key without a password."
+                ) from error
 
     def grpc_credentials(self) -> Any:
         """For gRPC's add_secure_port."""

@@ -64,8 +64,14 @@ class ModelVersions:
         self._unloading: list[threading.Thread] = []
 
     def poll(self) -> None:
-        """Look at the base path once: load what is new and wanted, and only then unload what is not wanted any more."""
-        wanted = self.config.policy.choose(list_versions(self.config.base_path))
+        """Look at the base path once: load what is new and wanted, and only then unload what is not wanted any more.
+
+        Where the base path is missing, perhaps for a moment, what serves goes on.
+        """
+        try:
+            wanted = self.config.policy.choose(list_versions(self.config.base_path))
+        except OSError:
+            return
         for version in wanted:
             if version not in self._servables and self._may_try(version):
                 self._try(version)
@@ -197,16 +203,12 @@ class ModelVersions:
 
 
 def list_versions(base_path: Path) -> list[int]:
-    """The numbers of the versions in a base path; none if it is missing.
+    """The numbers of the versions in a base path.
 
-    Example:
-        >>> list_versions(Path("nowhere"))
-        []
+    Raises:
+        OSError: If it is missing.
     """
-    try:
-        return [int(each.name) for each in base_path.iterdir() if _is_number(each.name) and each.is_dir()]
-    except OSError:
-        return []
+    return [int(each.name) for each in base_path.iterdir() if _is_number(each.name) and each.is_dir()]
 
 
 def find_version(base_path: Path, version: int) -> Path:

@@ -3,6 +3,7 @@
 from tfembed.encoders.catalog.hub import HUB
 from tfembed.encoders.catalog.images import APPLICATIONS, TIMM
 from tfembed.encoders.catalog.models import MODELS
+from tfembed.encoders.catalog.towers import TOWERS
 from tfembed.encoders.spec import EncoderSpec
 
 SPECS = (
@@ -34,6 +35,7 @@ SPECS = (
     *APPLICATIONS,
     *TIMM,
     *MODELS,
+    *TOWERS,
 )
 
 CATALOG: dict[str, EncoderSpec] = {spec.name: spec for spec in SPECS}

@@ -48,7 +48,9 @@ def read_text(path: Path) -> WordTable:
         ValueError: If a row is not like the first one, or there are more or fewer than the header says.
     """
     with opened(path) as reader:
-        first = reader.line() or b""
+        first = next(iter(reader.lines(1)), None)
+        if first is None:
+            raise ValueError(f"{path} is empty: expected a word and its numbers in each line. Fetch the file again.")
         header = _header(first)
         if header is None:
             with waiting(f"Counting the rows of {path.name}"), opened(path) as counting:
