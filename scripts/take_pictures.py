@@ -20,7 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 import tfembed as te
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
-QUESTION = "my bag never arrived in Lisbon"
+QUESTION = "I land tomorrow, what about my second suitcase?"
 
 
 def main() -> None:
@@ -28,10 +28,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = te.load_text(te.resource_path("intents"), label="intent")
-        study = te.search("minilm", data, directory=folder / "found", max_trials=8, folds=1)
+        study = te.search("minilm", data, directory=folder / "searches" / "intents", max_trials=8, folds=1)
         te.export(study.best_model(), folder / "intents", examples=data.validation)
         with browser(folder) as driver, served(folder / "intents") as address:
-            driver.get((folder / "found" / "report.html").as_uri())
+            driver.get((folder / "searches" / "intents" / "report.html").as_uri())
             driver.save_screenshot(FOLDER / "report.png")
             driver.get(f"http://{address}/")
             button = driver.find_element(By.ID, "ask")
@@ -51,7 +51,7 @@ def browser(folder: Path) -> Iterator[Any]:
     for flag in ("--headless", "--no-sandbox", "--hide-scrollbars", f"--user-data-dir={folder / 'profile'}"):
         options.add_argument(flag)
     driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    driver.set_window_size(1000, 1150)
+    driver.set_window_size(1200, 1000)
     try:
         yield driver
     finally:

@@ -18,6 +18,7 @@ from tfembed.saved_model.dense import Dense, read_dense
 from tfembed.saved_model.flatten import flatten
 from tfembed.saved_model.graph import CutError, FlatGraph, base, data_inputs, full, import_part, trace
 from tfembed.saved_model.precision import runs_low, switchable
+from tfembed.saved_model.rows import keep_rows
 
 _WRITTEN_OUT = 64  # constants of so few values stand in the graph, where they help to optimise it; weights are captured
 # They hand on what they take; of a variable, its value.
@@ -51,18 +52,20 @@ def bare(function: Any, variables: Iterable[Any], dtype: tf.DType = tf.float32) 
     _check(flat, names)
     writer = _Writer(flat, names, _fold(flat, names, wanted), low=dtype == tf.bfloat16)
     results = writer.write(wanted)
+    specs = {t.name: tf.TensorSpec(t.shape, t.dtype) for t in function.inputs if t.name in flat.inputs}
+    part = keep_rows(writer.part, specs | {n: tf.TensorSpec(t.shape, t.dtype) for n, t in writer.captured.items()})
 
     def run(*inputs: tf.Tensor) -> list[tf.Tensor]:
         feeds = dict(zip(flat.inputs, inputs, strict=True)) | writer.captured
-        used = {name for node in writer.part.node for name in node.input}
+        used = {name for node in part.node for name in node.input}
         mapping = {name: tf.convert_to_tensor(value) for name, value in feeds.items() if name in used}
         missing = [name for name in results if name not in feeds]
-        imported = tf.graph_util.import_graph_def(writer.part, mapping, missing, name="bare")
+        imported = tf.graph_util.import_graph_def(part, mapping, missing, name="bare")
         found = dict(zip(missing, imported, strict=True)) | feeds
         return [tf.identity(found[name]) for name in results]
 
     # The function is run for small inputs too, but a trace for each of them would take longer than it saves.
-    return trace(run, *(tf.TensorSpec(t.shape, t.dtype) for t in function.inputs if t.name in flat.inputs))
+    return trace(run, *specs.values())
 
 
 def _check(flat: FlatGraph, names: set[str]) -> None:
@@ -90,7 +93,8 @@ def _fold(flat: FlatGraph, names: set[str], wanted: Iterable[str]) -> dict[str, 
     fed = flat.from_inputs()
     taken = [t for name in names & fed for t in data_inputs(flat.nodes[name])]
     edge = [t for t in dict.fromkeys(_behind(flat, t) for t in (*taken, *wanted)) if base(t) not in fed]
-    held = {t: flat.variables[base(t)].read_value() for t in edge if base(t) in flat.variables}
+    held = {t: flat.constants[base(t)] for t in edge if base(t) in flat.constants}
+    held |= {t: flat.variables[base(t)].read_value() for t in edge if base(t) in flat.variables}
     others = [t for t in edge if t not in held]
     values = trace(lambda: import_part(flat, others, {}))() if others else []
     return held | dict(zip(others, values, strict=True))

@@ -9,7 +9,7 @@ from tensorflow.python.framework import op_def_registry  # no public name exists
 _COSTLY = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2", "Einsum", "Conv2D", "DepthwiseConv2dNative"})
 # What lies between costly ops stays in bfloat16 if all that it takes is. Norms, softmax and reductions are not here.
 _CARRIED = frozenset(
-    {"Add", "AddV2", "Sub", "Mul", "BiasAdd", "Neg", "Square", "Tanh", "Sigmoid", "Erf", "Erfc", "Relu", "Relu6"}
+    {"Add", "AddV2", "Sub", "Mul", "Pow", "BiasAdd", "Neg", "Square", "Tanh", "Sigmoid", "Erf", "Erfc", "Relu", "Relu6"}
     | {"Elu", "Selu", "LeakyRelu", "Maximum", "Minimum", "Reshape", "Transpose", "ExpandDims", "Squeeze", "ConcatV2"}
     | {"Pack", "Unpack", "Split", "Slice", "StridedSlice", "Pad"}
     # computes in float32 whatever it takes, and takes its statistics in float32
