@@ -5,7 +5,7 @@ import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from spared_gate import spared_gate
 from tensorflow_serving.apis import prediction_log_pb2
 from tiny_models import write_text_module
 
 import tfembed as te
+from tfembed.export.by_length import embed_by_length
 from tfembed.export.gate import _compare
 from tfembed.export.signatures import _serve, signatures
 
@@ -60,9 +62,9 @@ def text_module(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spares the fresh process, which takes seconds, where a test is of something else."""
-    monkeypatch.setattr(EXPORT, "check", lambda *_: None)
+def unchecked() -> Iterator[None]:
+    with spared_gate():
+        yield
 
 
 def _described(signature: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -291,7 +293,7 @@ def test_a_graph_that_calls_python_is_not_published(
 
     def calling_python(parts: Any, reject_below: Any) -> Any:
         def serve(raw: Any) -> Any:
-            outputs = _serve(parts, raw, None)
+            outputs = _serve(parts, embed_by_length(parts.encoder, raw), None)
             return outputs | {
                 "score": tf.ensure_shape(tf.py_function(lambda x: x, [outputs["score"]], tf.float32), [None])
             }

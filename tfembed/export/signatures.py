@@ -26,18 +26,20 @@ def signatures(parts: ModelParts, reject_below: float | None) -> dict[str, Any]:
     name = input_name(parts)
     raw_spec = [tf.TensorSpec([None], tf.string, name=name)]
     example_spec = [tf.TensorSpec([None], tf.string, name="inputs")]
+    # All signatures call the same function: to trace an encoder, and its tokenizer above all, takes seconds.
+    embed = tf.function(lambda raw: embed_by_length(parts.encoder, raw), input_signature=raw_spec, autograph=False)
 
     def of_examples(serialized: Any) -> dict[str, Any]:
         parsed = tf.io.parse_example(serialized, {name: tf.io.FixedLenFeature([], tf.string)})
-        outputs = _outputs(parts, parsed[name])
+        outputs = _outputs(parts, embed(parsed[name]))
         if not parts.class_names:
             return {"outputs": outputs[:, 0]}
         labels, scores = _ranked(parts, outputs)
         return {"classes": labels, "scores": scores}
 
     functions = {
-        "serving_default": (lambda raw: _serve(parts, raw, reject_below), raw_spec),
-        "embed": (lambda raw: {"embedding": embed_by_length(parts.encoder, raw)}, raw_spec),
+        "serving_default": (lambda raw: _serve(parts, embed(raw), reject_below), raw_spec),
+        "embed": (lambda raw: {"embedding": embed(raw)}, raw_spec),
         "classify" if parts.class_names else "regress": (of_examples, example_spec),
     }
     return {
@@ -46,8 +48,8 @@ def signatures(parts: ModelParts, reject_below: float | None) -> dict[str, Any]:
     }
 
 
-def _serve(parts: ModelParts, raw: Any, reject_below: float | None) -> dict[str, Any]:
-    outputs = _outputs(parts, raw)
+def _serve(parts: ModelParts, embeddings: Any, reject_below: float | None) -> dict[str, Any]:
+    outputs = _outputs(parts, embeddings)
     if not parts.class_names:
         return {"value": outputs[:, 0]}
     labels, scores = _ranked(parts, outputs)
@@ -57,8 +59,8 @@ def _serve(parts: ModelParts, raw: Any, reject_below: float | None) -> dict[str,
     return {"label": label, "score": scores[:, 0], "labels": labels, "scores": scores}
 
 
-def _outputs(parts: ModelParts, raw: Any) -> Any:
-    return parts.last(parts.head(embed_by_length(parts.encoder, raw), training=False))
+def _outputs(parts: ModelParts, embeddings: Any) -> Any:
+    return parts.last(parts.head(embeddings, training=False))
 
 
 def _ranked(parts: ModelParts, outputs: Any) -> tuple[Any, Any]:
