@@ -1,4 +1,4 @@
-"""Accuracy and time from few examples, same weights: tfembed, SetFit, and logistic regression on embeddings.
+"""Accuracy and time from few examples, same weights: tfembed, plain Keras, SetFit, logistic regression on embeddings.
 
     python benchmarks/few_shot.py --shared FOLDER [--seeds 3] [--only banking77] [--quick]
 
@@ -6,8 +6,9 @@ Banking77 with 5 and 10 examples a class (SetFit with 300 steps), UCI sentiment 
 have MiniLM and the same draws. tfembed trains all layers contrastively where there are few classes, and else chooses
 among probes on the training examples alone, by the loss of those that each fold leaves out; the seconds are those of
 choosing, training, and encoding of the training examples, with an empty cache. Logistic regression has scikit-learn's
-defaults. SetFit is installed into an environment of its own (--environment), and runs on the same number of threads;
-its seconds are those of `train`.
+defaults. Keras has `compile` and `fit` alone: everything trained at one rate, or block after block from the head on, as
+fastai does; the epochs are those that tutorials have, and were not searched for. SetFit is installed into an
+environment of its own (--environment), and runs on the same number of threads; its seconds are those of `train`.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import tempfile
 import time
 import venv
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ import numpy as np
 
 PACKAGES = ["torch==2.13.0", "setfit", "sentence-transformers"]
 CASES = (("banking77", 5), ("banking77", 10), ("sentiment", 8), ("sentiment", 16))
+# What is unfrozen, rate, and epochs.
+FINE_TUNING = ((True, 1e-4, 10),)
+GRADUAL = ((False, 1e-2, 5), *((k, 1e-4, 3) for k in (1, 2, 3)))
 FEW_CLASSES, STEPS = 8, 20  # settled on draws of the training half of sentiment that no case has
 
 
@@ -57,7 +62,12 @@ def measure(options: argparse.Namespace, python: Path | None, name: str, shots: 
     data, found = load(options.shared, name), {}
     for seed in range(1 if options.quick else options.seeds):
         drawn = data.few_shot(shots, seed)
-        methods = {"tfembed": ours, "logistic regression": regression}
+        methods = {
+            "tfembed": ours,
+            "logistic regression": regression,
+            "Keras, all at once": partial(fit, FINE_TUNING),
+            "Keras, gradually": partial(fit, GRADUAL),
+        }
         results = {method: run(drawn, seed) for method, run in methods.items()}
         if python is not None:
             results["SetFit"] = setfit(python, drawn, seed, steps=300 if name == "banking77" else -1)
@@ -108,6 +118,25 @@ def ours(data: Any, seed: int) -> tuple[float, float, str]:
 
 def nothing(data: Any) -> Any:
     return replace(data.test, examples=data.test.examples[:0], labels=data.test.labels[:0])
+
+
+def fit(phases: tuple[Any, ...], data: Any, seed: int) -> tuple[float, float, str]:
+    import keras
+    import tensorflow as tf
+
+    import tfembed as te
+
+    keras.utils.set_random_seed(seed)
+    encoder = te.load_encoder("minilm")
+    model = te.build_text_classifier(encoder, data.class_names)
+    texts = tf.constant(data.train.examples.tolist())
+    began = time.perf_counter()
+    for unfreeze, rate, epochs in phases:
+        encoder.unfreeze(unfreeze)
+        model.compile(keras.optimizers.AdamW(rate), "sparse_categorical_crossentropy", jit_compile=False)
+        model.fit(texts, data.train.labels, batch_size=16, epochs=epochs, verbose=0)
+    seconds = time.perf_counter() - began
+    return te.evaluate(model, data.test)["accuracy"], seconds, f"{sum(epochs for *_, epochs in phases)} epochs"
 
 
 def regression(data: Any, seed: int) -> tuple[float, float, str]:
