@@ -1,6 +1,8 @@
 """JSON bodies to arrays and back, with the cases of TensorFlow Serving's json_tensor_test."""
 
+import contextlib
 import json
+import tracemalloc
 from typing import Any
 
 import ml_dtypes
@@ -11,6 +13,7 @@ from tensorflow_serving.apis import classification_pb2, regression_pb2
 
 from tfembed.serving.json_requests import PredictBody, Signature, read_examples, read_predict
 from tfembed.serving.json_responses import write_classifications, write_predictions, write_regressions
+from tfembed.serving.json_text import parse_object
 from tfembed.serving.status import Code, ServingError
 
 
@@ -175,6 +178,27 @@ def test_writing_rows_and_columns() -> None:
     for name, array in TENSORS.items():
         assert json.loads(write_predictions({name: array}, row_format=True)) == {"predictions": IN_JSON[name]}
         assert json.loads(write_predictions({name: array}, row_format=False)) == {"outputs": IN_JSON[name]}
+
+
+def test_other_spellings_of_what_is_not_finite() -> None:
+    """As in TensorFlow Serving, whose parser takes them; in a text they are letters."""
+    parsed = parse_object(b'{"a": [Inf, -Inf, -NaN, Infinity, -Infinity], "b": "Inf \\" -NaN"}')
+    np.testing.assert_array_equal(parsed["a"], [np.inf, -np.inf, np.nan, np.inf, -np.inf])
+    assert parsed["b"] == 'Inf " -NaN'
+    with pytest.raises(ServingError, match="JSON Parse error"):
+        parse_object(b'{"a": Info}')
+
+
+@pytest.mark.parametrize("end", [b'" 1]}', b'", -Inf]}'])
+def test_a_long_text_takes_no_more_memory_than_a_few_of_its_kind(end: bytes) -> None:
+    """Neither where the body is malformed behind it, nor where the parser has to look for what stands between texts."""
+    body = b'{"instances": ["' + b'ab\\"' * 250_000 + end
+    tracemalloc.start()
+    with contextlib.suppress(ServingError):
+        parse_object(body)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * len(body)
 
 
 def test_writing_no_rows() -> None:

@@ -12,7 +12,9 @@ MAX_DEPTH = 254  # a tensor has no more dimensions
 _LONGEST_SHOWN = 4096
 _SPACE = re.compile(r"[ \t\n\r]*")
 _HUGE_EXPONENT = re.compile(r"[eE]\+?\d{3}|(?<!\d)\d{309}")
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]')
+_STRING = r'"(?:[^"\\]++|\\.)*+"'  # it gives nothing back, so that a long one takes no memory
+_SPELLINGS = re.compile(_STRING + "|-NaN|Inf(?!inity)")
+_TOKENS = re.compile(_STRING + r"|[\[{\]}]")
 _ESCAPES = re.compile(r"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u[dD][89a-fA-F])|.)")
 _MESSAGES = {
     "Expecting value": "Invalid value.",
@@ -41,6 +43,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
     start = _SPACE.match(text).end()  # type: ignore[union-attr]
     if start == len(text):
         raise _parse_error("The document is empty.", start)
+    if "Inf" in text or "-NaN" in text:  # which TensorFlow Serving reads too, and Python does not
+        text = _SPELLINGS.sub(lambda found: {"Inf": "Infinity", "-NaN": "NaN"}.get(found[0], found[0]), text)
     huge = _HUGE_EXPONENT.search(text)
     decoder = json.JSONDecoder(parse_float=_finite, parse_int=_whole) if huge else _PLAIN
     try:
