@@ -14,6 +14,7 @@ from tensorflow_serving.apis import classification_pb2, regression_pb2
 from tfembed.serving.json_requests import PredictBody, Signature, read_examples, read_predict
 from tfembed.serving.json_responses import write_classifications, write_predictions, write_regressions
 from tfembed.serving.json_text import parse_object
+from tfembed.serving.limits import parsed_size
 from tfembed.serving.status import Code, ServingError
 
 
@@ -199,6 +200,22 @@ def test_a_long_text_takes_no_more_memory_than_a_few_of_its_kind(end: bytes) -> 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10 * len(body)
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["1.5", "1234567", "[1.5]", "[[[1.5]]]", "[1, 2.5, 3]", '"ab"', '"\U0001f600"', '{"x": 1.5}', "[]", "[[],[]]"],
+)
+@pytest.mark.parametrize("end", ["]}", ", 7.5]}", " malformed"])
+def test_the_memory_that_a_body_takes_is_known_before(row: str, end: str) -> None:
+    """It is never more than what the server reckons with, whether the body can be read or not."""
+    body = ('{"instances": [' + ", ".join([row] * 20_000) + end).encode()
+    tracemalloc.start()
+    with contextlib.suppress(ServingError):
+        read_predict(body, lambda _: Signature(inputs={"x": tf.float32.as_datatype_enum}))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= parsed_size(body)
 
 
 def test_writing_no_rows() -> None:

@@ -145,12 +145,14 @@ def test_back_pressure(settings: Settings) -> None:
 
 def test_too_many_bytes(settings: Settings) -> None:
     """Requests that are too large together are refused, though each could be answered alone."""
-    few = replace(settings, limits=replace(LIMITS, max_pending_bytes=30))
+    few = replace(settings, limits=replace(LIMITS, max_pending_bytes=1000))  # of which one takes about 600
     with run_server(few) as running, ThreadPoolExecutor(1) as threads:
         running.service.runner = held = Held()
         waiting = threads.submit(requests.post, predict_url(running), '{"instances": [2]}')
         assert held.entered.acquire(timeout=30)
         assert requests.post(predict_url(running), data='{"instances": [2]}', timeout=10).status_code == 429
+        refused = requests.post(predict_url(running), data='{"instances": [2, 3, [4], [5]]}', timeout=10)
+        assert (refused.status_code, "about 1471 bytes of memory" in refused.json()["error"]) == (413, True)
         held.proceed.set()
         assert waiting.result(30).status_code == 200
         assert requests.post(predict_url(running), data='{"instances": [2]}', timeout=10).status_code == 200

@@ -11,6 +11,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEADER_BYTES = 64 * 1024
 _CHUNK = 256 * 1024
+# Bytes of a value, and of a list or object, on their way to an array, in the worst case.
+_VALUE, _LIST = 96, 288
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +21,8 @@ class Limits:
 
     Attributes:
         max_request_bytes: Of a request, before and after it was uncompressed.
-        max_pending_bytes: Of all REST requests that are being answered together; more are refused with 429.
+        max_pending_bytes: Of all REST requests that are being answered together, as they came and as JSON takes them
+            apart; more are refused with 429, and with 413 where one of them alone would need more.
         max_pending_requests: Requests that are being answered or wait for it; more are refused with 429.
         max_connections: Of REST at the same time; more are refused with 503.
         read_seconds: A request must have arrived within so many seconds after its first byte.
@@ -28,7 +31,7 @@ class Limits:
     """
 
     max_request_bytes: int = 64 * 1024 * 1024
-    max_pending_bytes: int = 512 * 1024 * 1024
+    max_pending_bytes: int = 1024 * 1024 * 1024
     max_pending_requests: int = 512
     max_connections: int = 1024
     read_seconds: float = 30.0
@@ -116,13 +119,32 @@ async def read_body(
     except TimeoutError as error:
         raise RefusedError(408, f"The request did not arrive within {limits.read_seconds:g} seconds.") from error
     encoding = headers.get("content-encoding", "identity").strip().lower()
-    if body is None or encoding in ("identity", ""):
-        return body
-    if encoding not in ("gzip", "x-gzip"):
-        raise RefusedError(415, f"Content-Encoding {encoding} is not supported. Use gzip, or none.")
-    uncompressed = await asyncio.to_thread(_uncompress, body, limits)
-    take(len(uncompressed))
-    return uncompressed
+    if body is None:
+        return None
+    if encoding not in ("identity", ""):
+        if encoding not in ("gzip", "x-gzip"):
+            raise RefusedError(415, f"Content-Encoding {encoding} is not supported. Use gzip, or none.")
+        body = await asyncio.to_thread(_uncompress, body, limits)
+        take(len(body))
+    size = parsed_size(body) if len(body) < _CHUNK else await asyncio.to_thread(parsed_size, body)
+    if size > limits.max_pending_bytes:
+        raise RefusedError(
+            413,
+            f"To read the request would take about {size} bytes of memory. Send fewer values at a time, or use gRPC.",
+        )
+    take(size)
+    return body
+
+
+def parsed_size(body: bytes) -> int:
+    """Bytes of memory that JSON takes at most, about, while it is read: its text, each value and each list.
+
+    Example:
+        >>> parsed_size(b'{"instances": [1, 2]}')
+        693
+    """
+    text = len(body) * (1 if body.isascii() else 4)  # one letter beyond the plane makes all of them as wide
+    return text + _VALUE * body.count(b",") + _LIST * (body.count(b"[") + body.count(b"{"))
 
 
 async def _receive(receive: Callable[[], Awaitable[Any]], limits: Limits, take: Callable[[int], None]) -> bytes | None:
