@@ -14,7 +14,7 @@ from tfembed.supervised_contrastive import classes_in_batch, draw_by_class
 
 # Examples are shuffled, then sorted by length within so many batches, so that neighbours need little padding. Larger
 # groups need less of it, but mix the batches less: length tells something of the class.
-_BATCHES_PER_SORTING = 8
+_BATCHES_PER_SORTING = 12
 # A batch has parts, each of like length and padded for itself: less padding than in batches of like length throughout,
 # and batches that are as mixed as the examples. Parts of a few rows would cost more than their padding.
 _MOST_PARTS, _ROWS_IN_PART = 4, 8
