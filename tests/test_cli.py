@@ -14,7 +14,7 @@ from tiny_vectors import WORDS, write_text
 
 import tfembed as te
 from tfembed.cli import cli, main
-from tfembed.commands import parse_head, parse_strategy
+from tfembed.commands.typed import parse_head, parse_strategy
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 

@@ -20,16 +20,7 @@ SOURCES = {".".join(("tfembed", *p.relative_to(PACKAGE).with_suffix("").parts)):
 LEVELS = (
     ("__main__",),
     ("cli",),
-    (
-        "commands",
-        "cache_commands",
-        "report_commands",
-        "doctor_commands",
-        "serve_commands",
-        "export_commands",
-        "embed_commands",
-        "demo",
-    ),
+    ("commands", "demo"),
     ("index", "bulk"),
     ("neighbour_head",),
     ("embeddings",),

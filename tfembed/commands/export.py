@@ -6,16 +6,15 @@ from typing import Any
 
 import click
 
+from tfembed.commands.options import BASE_PATH, JSON, PATH
 from tfembed.startup import import_tensorflow
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 _TOLD = ("quantization", "reject_below")
-_BASE_PATH = click.argument("base_path", type=click.Path(path_type=Path))
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@_BASE_PATH
+@click.argument("run", type=PATH)
+@BASE_PATH
 @click.option(
     "--reject-below", type=click.FloatRange(0, 1), help="Label inputs __none__ whose best class has a lower score."
 )
@@ -25,7 +24,7 @@ _BASE_PATH = click.argument("base_path", type=click.Path(path_type=Path))
     help="A file with a text a line, or a folder of images, of no class: chooses the score for --reject-below.",
 )
 @click.option("--quantize", type=click.Choice(["bfloat16", "int8-weights"]), help="Keep the weights in less room.")
-@_JSON
+@JSON
 def export(run: Path, base_path: Path, as_json: bool, **options: Any) -> None:
     """Export the model of a RUN as the next version under BASE_PATH, checked in a fresh process.
 
@@ -33,7 +32,7 @@ def export(run: Path, base_path: Path, as_json: bool, **options: Any) -> None:
     there, and with made-up ones elsewhere.
     """
     import_tensorflow()
-    from tfembed.commands import export_run
+    from tfembed.commands.runs import export_run
 
     folder, record = export_run(run, base_path, options)
     if as_json:
@@ -49,8 +48,8 @@ def export(run: Path, base_path: Path, as_json: bool, **options: Any) -> None:
 
 
 @click.command()
-@_BASE_PATH
-@_JSON
+@BASE_PATH
+@JSON
 def versions(base_path: Path, as_json: bool) -> None:
     """List the versions under BASE_PATH, the highest first; it is the one that TF Serving serves."""
     import_tensorflow()
@@ -75,8 +74,8 @@ def versions(base_path: Path, as_json: bool) -> None:
 
 
 @click.command()
-@_BASE_PATH
-@_JSON
+@BASE_PATH
+@JSON
 def rollback(base_path: Path, as_json: bool) -> None:
     """Withdraw the highest version under BASE_PATH, so that TF Serving goes back to the one below it."""
     import_tensorflow()

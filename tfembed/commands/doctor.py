@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tfembed.commands.options import JSON
+
 if TYPE_CHECKING:
     from tfembed.doctor import Examination
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("exports", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--serving", metavar="VERSION", help="Of TensorFlow Serving, such as 2.20, that shall serve EXPORTS.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+@JSON
 @click.pass_context
 def doctor(context: click.Context, exports: tuple[Path, ...], serving: str | None, as_json: bool) -> None:
     """Say what is installed, what the machine has, and whether it fits together; exit code 1 if it does not.

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tfembed.commands.options import BASE_PATH, PATH
+
 if TYPE_CHECKING:
     from tfembed.serving.settings import Settings
 
@@ -31,10 +33,10 @@ class _ServerCommand(click.Command):  # click asks for a class
 
 
 @click.command(cls=_ServerCommand)
-@click.argument("base_path", type=click.Path(path_type=Path), required=False)
+@click.argument("base_path", type=PATH, required=False)
 @_flag("model_config_file", type=_FILE, help="A ModelServerConfig in text format, in place of BASE_PATH.")
 @_flag("model_name", help="Name of the model.  [default: that of BASE_PATH's folder]")
-@_flag("model_base_path", type=click.Path(path_type=Path), help="The same as BASE_PATH.")
+@_flag("model_base_path", type=PATH, help="The same as BASE_PATH.")
 @_flag("host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 lets others in.")
 @_flag("rest_api_port", type=int, default=8501, show_default=True, help="Of REST; 0 for a free one.")
 @_flag("port", type=int, default=8500, show_default=True, help="Of gRPC; 0 for a free one.")
@@ -98,8 +100,8 @@ def serve(base_path: Path | None, engine: str, **flags: Any) -> None:
 
 
 @click.command()
-@click.argument("base_path", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@BASE_PATH
+@click.argument("out", type=PATH)
 @_flag("model_name", help="Name of the model.  [default: that of BASE_PATH's folder]")
 @click.option("--image", help="Docker image of TensorFlow Serving.")
 @click.option("--min-replicas", type=int, default=2, show_default=True)

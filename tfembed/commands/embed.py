@@ -8,35 +8,29 @@ from typing import Any
 
 import click
 
+from tfembed.commands.options import COMPUTE, JSON, KIND, PATH, PREPROCESSING
 from tfembed.startup import import_tensorflow
 
 _SAMPLES = ("intents", "reviews")
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
-_PATH = click.Path(path_type=Path)
-_PREPROCESSING = click.option("--preprocessing", help="Handle of the preprocessing that goes with the encoder.")
 _POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls"]), help="How to pool token vectors.")
-_COMPUTE = click.option(
-    "--compute", type=click.Choice(["float32", "bfloat16", "auto"]), default="float32", show_default=True
-)
-_KIND = click.option("--kind", type=click.Choice(["text", "image"]), help="Which tower of an encoder that has both.")
 
 
 @click.command()
 @click.argument("source", metavar="INPUT")
-@click.argument("output", type=_PATH)
+@click.argument("output", type=PATH)
 @click.option("--encoder", "handle", help="Handle of an encoder; folder of a run, study or export.  [default: minilm]")
-@_PREPROCESSING
+@PREPROCESSING
 @_POOLING
-@_COMPUTE
-@_KIND
+@COMPUTE
+@KIND
 @click.option("--column", help="Of texts, or of paths of images.  [default: text or path]")
 @click.option("--id", "id_column", help="Column with a name for each row.  [default: the row's number]")
 @click.option("--keep", multiple=True, help="Column to write beside the vectors; several if you like.")
-@click.option("--failures", type=_PATH, help="File for rows that cannot be embedded.  [default: stop at the first]")
+@click.option("--failures", type=PATH, help="File for rows that cannot be embedded.  [default: stop at the first]")
 @click.option("--part", "rows_per_part", type=click.IntRange(1), default=4096, show_default=True, help="Rows in one.")
 @click.option("--runner", type=click.Choice(["local", "beam"]), default="local", show_default=True)
 @click.option("--beam-options", default="", help='Of the pipeline, such as "--runner=FlinkRunner".')
-@_JSON
+@JSON
 def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bool, **options: Any) -> None:
     """Embed INPUT, a table or a folder of images, into OUTPUT, a .parquet or .npy file. Interrupted, it goes on.
 
@@ -99,11 +93,11 @@ def sample_or_path(source: str) -> Path:
 @click.option("--uri", help="Of a Milvus cluster, where BASE is a collection.  [default: BASE is a local file]")
 @click.option("--type", "index_type", default="flat", show_default=True, help="flat (exact), hnsw or ivf_flat.")
 @click.option("--encoder", "handle", help="For data: as in `tfembed embed`.  [default: minilm]")
-@_KIND
+@KIND
 @click.option("--column", help="For data: of texts, or of paths of images.  [default: text or path]")
 @click.option("--id", "id_column", help="For data: column with a name for each row.  [default: the row's number]")
 @click.option("--keep", multiple=True, help="For data: column to show and to filter by; several if you like.")
-@_JSON
+@JSON
 def index(base: str, source: str, uri: str | None, index_type: str, as_json: bool, **options: Any) -> None:
     """Write embeddings into BASE, a file of Milvus Lite (.db); rows of the same id are written over.
 
@@ -142,7 +136,7 @@ def index(base: str, source: str, uri: str | None, index_type: str, as_json: boo
 @click.option("--encoder", "handle", help="The one that wrote it.  [default: loaded from where it was]")
 @click.option("--limit", type=click.IntRange(1, 16384), default=5, show_default=True, help="Rows for each query.")
 @click.option("--where", default="", help="""Which rows count, such as 'price < 10 and colour == "red"'.""")
-@_JSON
+@JSON
 def query(base: str, queries: tuple[str, ...], uri: str | None, as_json: bool, **options: Any) -> None:
     """Find what is nearest to texts, or to images in files, among what `tfembed index` wrote into BASE.
 
@@ -171,14 +165,14 @@ def query(base: str, queries: tuple[str, ...], uri: str | None, as_json: bool, *
 
 
 @click.command("evaluate-embeddings")
-@click.argument("embeddings", type=_PATH)
+@click.argument("embeddings", type=PATH)
 @click.option("--label", help="Column that says what belongs together, kept beside the vectors.")
-@click.option("--pairs", type=_PATH, help="Table of scored pairs, for the encoder that wrote the embeddings.")
+@click.option("--pairs", type=PATH, help="Table of scored pairs, for the encoder that wrote the embeddings.")
 @click.option("--pair-columns", default="sentence1,sentence2,score", show_default=True, help="Of --pairs.")
 @click.option("--projection", type=click.Choice(["pca", "tsne"]), default="pca", show_default=True)
-@click.option("--report", "page", type=_PATH, help="HTML page to write, with the picture.")
+@click.option("--report", "page", type=PATH, help="HTML page to write, with the picture.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn.")
-@_JSON
+@JSON
 def evaluate_embeddings(embeddings: Path, page: Path | None, as_json: bool, **options: Any) -> None:
     """Measure EMBEDDINGS, a Parquet file of `tfembed embed`: neighbours, retrieval, clusters, scored pairs."""
     if options["label"] is None and options["pairs"] is None:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tfembed.commands.options import JSON, PATH
+
 if TYPE_CHECKING:
     from tfembed.features.store import FeatureStore
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
-_FOLDER = click.option(
-    "--folder", type=click.Path(path_type=Path), help="The folder of features.  [default: features in TFEMBED_CACHE]"
-)
+_FOLDER = click.option("--folder", type=PATH, help="The folder of features.  [default: features in TFEMBED_CACHE]")
 
 
 @click.group()
@@ -23,7 +22,7 @@ def cache() -> None:
 
 @cache.command("list")
 @_FOLDER
-@_JSON
+@JSON
 def list_entries(folder: Path | None, as_json: bool) -> None:
     """List what is stored, used longest ago first."""
     entries = _store(folder).entries()
@@ -43,7 +42,7 @@ def list_entries(folder: Path | None, as_json: bool) -> None:
 
 @cache.command()
 @_FOLDER
-@_JSON
+@JSON
 def size(folder: Path | None, as_json: bool) -> None:
     """Show how much is stored, where, and how much may be."""
     store = _store(folder)
@@ -60,7 +59,7 @@ def size(folder: Path | None, as_json: bool) -> None:
 
 @cache.command()
 @_FOLDER
-@_JSON
+@JSON
 def clear(folder: Path | None, as_json: bool) -> None:
     """Remove everything that is stored; processes that read it go on."""
     store = _store(folder)
@@ -74,7 +73,7 @@ def clear(folder: Path | None, as_json: bool) -> None:
 
 @cache.command()
 @_FOLDER
-@_JSON
+@JSON
 @click.pass_context
 def verify(context: click.Context, folder: Path | None, as_json: bool) -> None:
     """Check every byte of what is stored; exit code 1 if something is damaged. Training computes that again."""

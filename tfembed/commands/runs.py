@@ -1,0 +1,135 @@
+"""Runs and studies from the command line: trained, searched for, asked, exported."""
+
+import logging
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import tfembed as te
+from tfembed.builders import build_model
+from tfembed.commands.typed import dataset_of, loading_of, parse_head, parse_strategy
+from tfembed.data.again import make_again
+from tfembed.data.recipe import recipe_from_dict
+from tfembed.distribution import open_distribution
+from tfembed.progress import waiting
+from tfembed.runs import check_free
+
+logger = logging.getLogger(__name__)
+
+
+def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[keras.Model, te.Result, dict[str, Any]]:
+    """Load data and encoder, build a classifier or regressor, and train it.
+
+    Args:
+        data: A file, a folder, or the name of a sample.
+        out: Where the run will be written; checked here.
+        options: The options of `tfembed train`, by name.
+
+    Returns:
+        The model, what training came to, and what a run should record.
+
+    Raises:
+        ValueError: If anything of that is wrong, saying what.
+    """
+    if out is not None:
+        check_free(out)
+    distribution = open_distribution(options["distribution"])  # before anything else wakes TensorFlow
+    how = {name: options[name] for name in ("mixed_precision", "jit_compile")}
+    strategy = te.accelerate(parse_strategy(options["strategy"]), **how)
+    head, seed = parse_head(options["head"]), options["seed"]
+    dataset = dataset_of(data, options)
+    if options["balanced"] and dataset.task != "classification":
+        raise ValueError(f"--balanced weighs classes that exclude each other: the data are for {dataset.task}.")
+    handle = options["handle"] or ("minilm" if dataset.kind == "text" else "glyphs")
+    with waiting(f"Loading {handle}"):
+        encoder = te.load_encoder(handle, kind=dataset.kind, compute=options["compute"], **loading_of(options))
+        model = build_model(encoder, dataset, head)
+    result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"], distribution=distribution)
+    record = {"data": dataset.source, "encoder": handle, "class_names": list(dataset.class_names)}
+    return model, result, record | {"recipe": dataset.recipe and asdict(dataset.recipe)}
+
+
+def search_on(data: str, out: Path, options: dict[str, Any]) -> te.Study:
+    """Load data and encoders, and search; see `tfembed.search`.
+
+    Args:
+        data: A file, a folder, or the name of a sample.
+        out: The study's folder.
+        options: The options of `tfembed search`, by name.
+
+    Raises:
+        ValueError: If anything of that is wrong, saying what.
+    """
+    distribution = open_distribution(options["distribution"])
+    dataset = dataset_of(data, options)
+    handles = options["handles"] or ("minilm" if dataset.kind == "text" else "glyphs",)
+    loading = loading_of(options) | {"compute": options["compute"], "kind": dataset.kind}
+    encoders = {handle: partial(te.load_encoder, handle, **loading) for handle in handles}
+    passed = ("max_trials", "max_minutes", "oracle", "objective", "folds", "repeats", "seed", "balanced", "workers")
+    chosen = {name: options[name] for name in (*passed, "early_stopping", "mixed_precision", "jit_compile")}
+    return te.search(encoders, dataset, directory=out, distribution=distribution, **chosen)
+
+
+def predict_with(run: Path, examples: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Predict with the model of a run: one row per example, with label and score (the value, for regressions)."""
+    with waiting(f"Loading {run}"):
+        model, _ = te.load_run(run)
+    kind = model.layers[-3].spec.kind
+    found = te.predict(model, list(examples) if kind == "text" else [Path(each) for each in examples])
+    scores = found.probabilities.max(axis=1).tolist()
+    labels = found.labels or [None] * len(examples)
+    rows = zip(examples, labels, scores, strict=True)
+    return [{"example": example, "label": label, "score": score} for example, label, score in rows]
+
+
+def export_run(run: Path, base_path: Path, options: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """Export the model of a run; see `tfembed.export`.
+
+    Args:
+        run: Its folder.
+        base_path: Of the versions.
+        options: The options of `tfembed export`, by name.
+
+    Returns:
+        The folder of the version, and what its record says.
+
+    Raises:
+        ValueError: If the run cannot be read, or there is nothing to measure on.
+    """
+    with waiting(f"Loading {run}"):
+        model, record = te.load_run(run)
+        unseen = _unseen(record)
+    threshold = options["reject_below"]
+    if options["out_of_scope"] is not None:
+        if threshold is not None or unseen is None:
+            why = "leave --reject-below out" if threshold is not None else f"the data of {run} are needed, and gone"
+            raise ValueError(f"--out-of-scope chooses the score below which inputs are rejected: {why}.")
+        threshold = te.rejection_threshold(model, unseen.examples, _examples_in(options["out_of_scope"]))
+    about = {"data": record.get("data"), "metrics": record["result"]["metrics"], "seed": record["result"]["seed"]}
+    folder = te.export(
+        model, base_path, examples=unseen, reject_below=threshold, quantize=options["quantize"], about=about
+    )
+    return folder, next(each.record for each in te.versions(base_path) if each.folder == folder)
+
+
+def _unseen(record: dict[str, Any]) -> te.Split | None:
+    """Examples that a run was not trained on; None where its data are gone or have changed."""
+    if record.get("recipe") is None:
+        return None
+    try:
+        data = make_again(recipe_from_dict(record["recipe"]))
+    except (OSError, ValueError) as error:
+        logger.warning("The data of the run cannot be had, made-up examples are taken: %s", error)
+        return None
+    part = data.validation if "validation" in record["result"]["metrics"] else data.test
+    return part if len(part) else None
+
+
+def _examples_in(path: Path) -> list[Any]:
+    """Texts, one a line, or the images in a folder."""
+    if path.is_dir():
+        return sorted(each for each in path.rglob("*") if each.is_file() and not each.name.startswith("."))
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -1,0 +1,81 @@
+"""`tfembed search` and `tfembed report`: which strategy serves some data, and the page about it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfembed.commands.options import DATA, ENCODER, JSON, PATH, TRAINING
+from tfembed.startup import import_tensorflow
+
+_ORACLES = ["random", "bayesian", "hyperband", "grid"]
+
+
+@click.command()
+@click.argument("data")
+@click.option("--encoder", "handles", multiple=True, help="Handle of an encoder; several to choose among them.")
+@ENCODER
+@DATA
+@click.option(
+    "--trials", "max_trials", type=click.IntRange(1), default=12, show_default=True, help="Without baselines."
+)
+@click.option("--minutes", "max_minutes", type=float, help="No trial is begun after them; baselines come on top.")
+@click.option(
+    "--oracle",
+    type=click.Choice(_ORACLES),
+    default="random",
+    show_default=True,
+    help="Proposes trials.",
+)
+@click.option("--objective", help="What trials are judged by.  [default: accuracy, or as the task wants it]")
+@click.option("--folds", type=click.IntRange(1), help="Folds to measure on.  [default: 5 if there are few examples]")
+@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True, help="Seeds for each trial.")
+@TRAINING
+@click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that share the trials."
+)
+@click.option(
+    "--distribution", type=click.Choice(["mirrored"]), help="Share the batches of each trial among the GPUs here."
+)
+@click.option("--early-stopping/--no-early-stopping", default=True, help="Stop trials that cannot win.  [default: on]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, draw, oracle, training.")
+@click.option("--out", type=PATH, required=True, help="Folder of the study; goes on with one.")
+@JSON
+def search(data: str, out: Path, as_json: bool, **options: Any) -> None:
+    """Find the best strategy, depth and rate for DATA, as `tfembed train` takes it. Interrupted, it goes on."""
+    import_tensorflow()
+    from tfembed.commands.runs import search_on
+
+    study = search_on(data, out, options)
+    if as_json:
+        click.echo(json.dumps({"result": study.result, "leaderboard": [asdict(row) for row in study.leaderboard]}))
+        return
+    from rich.console import Console
+
+    from tfembed.search.leaderboard import leaderboard_table
+
+    Console(soft_wrap=True).print(leaderboard_table(study.leaderboard, str(study.plan.objective)))
+    result = study.result or {}
+    for name, value in result["test"].items():
+        spread = f" ± {result['spread'][name]:.4f}" if result["spread"] else ""
+        click.echo(f"test {name} of the winner, {result['name']}: {value:.4f}{spread}")
+    click.echo(f"report: {out / 'report.html'}    logs: tensorboard --logdir {out / 'tensorboard'}")
+    click.echo(f"try: tfembed predict {out} ...    ship: tfembed export {out} saved_models/{out.name}")
+
+
+@click.command()
+@click.argument("study", type=PATH)
+@JSON
+def report(study: Path, as_json: bool) -> None:
+    """Write report.html and the logs for TensorBoard of a STUDY again, also while it is searched.
+
+    Texts and pictures are read again from where the data came from; without them, the page says what is missing.
+    """
+    import_tensorflow()
+    from tfembed.report import write_report
+    from tfembed.search import load_study
+
+    path = write_report(load_study(study))
+    click.echo(json.dumps({"report": str(path)}) if as_json else str(path))

@@ -1,0 +1,109 @@
+"""What was typed, as values: strategies, heads, data, and how to load an encoder."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tfembed as te
+
+_SAMPLE_LABELS = {"intents": "intent", "reviews": "sentiment"}
+_PLAIN: dict[str, Callable[[], te.Strategy]] = {
+    "linear_probe": te.linear_probe,
+    "full": te.full,
+    "biases": te.biases,
+    "norms": te.norms,
+}
+_COUNTED: dict[str, Callable[[int], te.Strategy]] = {
+    "top_blocks": te.top_blocks,
+    "only_block": te.only_block,
+    "gradual": te.gradual,
+    "lp_ft": te.lp_ft,
+    "lora": te.lora,
+    "contrastive": te.contrastive,
+}
+
+
+def parse_strategy(text: str) -> te.Strategy:
+    """Read a strategy such as `lp_ft:2`, `linear_probe`, `linear_probe:3,5` with depths, or a file that to_json wrote.
+
+    Raises:
+        ValueError: If there is no such strategy.
+
+    Example:
+        >>> parse_strategy("lp_ft:2").name
+        'lp_ft(2)'
+    """
+    if text.endswith(".json"):
+        return te.strategy_from_json(Path(text).read_text(encoding="utf-8"))
+    name, colon, given = text.partition(":")
+    numbers = given.split(",")
+    if name in _COUNTED and given.isdecimal():
+        return _COUNTED[name](int(given))
+    if name in _PLAIN and not colon:
+        return _PLAIN[name]()
+    if name == "linear_probe" and all(number.isdecimal() for number in numbers):
+        return te.linear_probe(depths=tuple(map(int, numbers)))
+    raise ValueError(
+        f"Unknown strategy {text!r}: pass {', '.join(_PLAIN)}, {', '.join(f'{each}:K' for each in _COUNTED)} with K a "
+        "number, linear_probe:K,... with depths, or a .json file with a strategy."
+    )
+
+
+def parse_head(text: str) -> te.Head:
+    """Read a head such as `linear`, `cosine`, or `mlp:128,64` with the sizes of its hidden layers.
+
+    Raises:
+        ValueError: If there is no such head.
+
+    Example:
+        >>> parse_head("mlp:128,64").units
+        (128, 64)
+    """
+    name, _, sizes = text.partition(":")
+    units = sizes.split(",")
+    if name == "mlp" and all(size.isdecimal() for size in units):
+        return te.mlp_head([int(size) for size in units])
+    if text not in ("linear", "cosine"):
+        raise ValueError(f"Unknown head {text!r}: pass linear, cosine, or mlp:UNITS,... such as mlp:128 or mlp:128,64.")
+    return te.linear_head() if text == "linear" else te.cosine_head()
+
+
+def dataset_of(data: str, options: Mapping[str, Any]) -> te.Dataset:
+    """The data that were named, read as the options say.
+
+    Args:
+        data: A file, a folder, or the name of a sample.
+        options: Of `DATA`, by name, and the seed.
+
+    Raises:
+        ValueError: If there is nothing of that name, or a file that is not what the options say.
+    """
+    found = _read(data, options)
+    return found.few_shot(options["few_shot"], options["seed"]) if options["few_shot"] else found
+
+
+def _read(data: str, options: Mapping[str, Any]) -> te.Dataset:
+    seed, task, label = options["seed"], options["task"], options["label"]
+    if data in _SAMPLE_LABELS:
+        label = label or _SAMPLE_LABELS[data]
+        return te.load_text(te.resource_path(data), text=options["text"], label=label, seed=seed, task=task)
+    if Path(data).is_dir():
+        return te.load_images(data, seed=seed, task=task)
+    if not Path(data).exists():
+        names = " or ".join(_SAMPLE_LABELS)
+        raise ValueError(f"There is no {data!r}: expected a table of texts, a folder of images, or {names}.")
+    columns: tuple[Any, Any] = (options["text"], label or "label")
+    if all(column.isdecimal() for column in columns):  # positions, in a file without a header
+        columns = (int(columns[0]), int(columns[1]))
+    separator = options["label_separator"]
+    if task == "multi_label" and separator is None and Path(data).suffix in (".csv", ".tsv", ".txt"):
+        raise ValueError(
+            f"--task multi_label: what stands between the labels of a cell of {data}? Say --label-separator."
+        )
+    return te.load_text(data, text=columns[0], label=columns[1], seed=seed, task=task, label_separator=separator)
+
+
+def loading_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What `load_encoder` is told of an encoder, from the options of `ENCODER`."""
+    weights = None if options["weights"] == "none" else options["weights"]
+    return {name: options[name] for name in ("preprocessing", "pooling", "output", "trust")} | {"weights": weights}
