@@ -72,9 +72,9 @@ def sequences(lengths):
 def test_drawn_batches_come_in_parts_of_like_length():
     """Every example of a batch is in one part, in the order of its rows, and half of the padding is gone."""
     rng = np.random.default_rng(0)
-    labels, features = np.arange(96) % 8, sequences(rng.integers(1, 40, 96))
-    parted = InParts.by_class(features, labels, 32)
-    for rows in Drawn(labels, features.lengths, 32, 5, rng):
+    labels, features = np.arange(192) % 16, sequences(rng.integers(1, 40, 192))
+    parted = InParts.by_class(features, labels, 64)
+    for rows in Drawn(labels, features.lengths, 64, 5, rng):
         tensors = [part["ids"] for part in parted.parts(parted.batch(rows))]
         assert len(tensors) == 4
         assert np.concatenate([tensor[:, 0] for tensor in tensors]).tolist() == rows.tolist()
@@ -82,7 +82,11 @@ def test_drawn_batches_come_in_parts_of_like_length():
         assert padding < (features.batch(rows)["ids"].size - features.lengths[rows].sum()) / 2
 
 
-@pytest.mark.parametrize(("lengths", "num_classes", "parts"), [([3, 3, 3, 3], 2, 1), ([1, 2, 3, 4], 2, 2)])
+@pytest.mark.parametrize(
+    ("lengths", "num_classes", "parts"),
+    [([3] * 64, 2, 1), ([1, 2] * 8, 2, 1), ([1, 2] * 16, 2, 2), ([1, 2] * 32, 1, 1), ([1, 2] * 32, 16, 4)],
+)
 def test_a_batch_has_no_more_parts_than_it_needs(lengths, num_classes, parts):
-    """One where all are of one length, such as images; never more than there are examples in the smallest batch."""
-    assert InParts.by_class(sequences(lengths), np.arange(4) % num_classes, 64).num_parts == parts
+    """One where all are of one length, such as images, or few; never more than classes, which may have one each."""
+    labels = np.arange(len(lengths)) % num_classes
+    assert InParts.by_class(sequences(lengths), labels, 64).num_parts == parts

@@ -18,6 +18,7 @@ _BATCHES_PER_SORTING = 12
 # A batch has parts, each of like length and padded for itself: less padding than in batches of like length throughout,
 # and batches that are as mixed as the examples. Parts of a few rows would cost more than their padding.
 _MOST_PARTS, _ROWS_IN_PART = 4, 8
+_ROWS_IN_DRAWN_PART = 16  # phases with batches drawn by class have few steps: tracing another part takes several of them
 _ANY_EXAMPLES = np.zeros(_MOST_PARTS, np.int64)  # to see what tensors there are
 
 
@@ -158,9 +159,11 @@ class InParts:
 
     @classmethod
     def by_class(cls, features: Source, labels: np.ndarray, batch_size: int) -> "InParts":
-        """In as many parts as batches drawn by class can have, one where all examples have the same length."""
-        same_length = features.lengths.min() == features.lengths.max()
-        return cls(features, 1 if same_length else min(_MOST_PARTS, classes_in_batch(labels, batch_size)))
+        """In as many parts as batches drawn by class are worth, one where all examples have the same length."""
+        if features.lengths.min() == features.lengths.max():
+            return cls(features, 1)
+        worth = max(1, min(batch_size, len(labels)) // _ROWS_IN_DRAWN_PART)
+        return cls(features, min(_MOST_PARTS, worth, classes_in_batch(labels, batch_size)))
 
     def batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The features of some examples; each tensor's name is followed by the number of the part."""
