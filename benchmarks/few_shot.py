@@ -6,7 +6,7 @@ Banking77 with 5 and 10 examples a class (SetFit with 300 steps), UCI sentiment 
 have MiniLM and the same draws. tfembed has a probe and a contrastive strategy; which depths, blocks and steps was
 settled on draws of training examples that no case has, the rest is chosen by folds of those of the case. Seconds are
 those of training and of encoding the training examples, with an empty cache. Logistic regression has scikit-learn's
-defaults; AutoGluon takes the same embeddings, a minute and its own. Keras has `compile` and `fit` alone: everything
+defaults; AutoGluon takes the same embeddings, half a minute and its own. Keras has `compile` and `fit` alone: everything
 trained at one rate, or block after block from the head on, as fastai does; the epochs are those that tutorials have,
 and were not searched for. SetFit and AutoGluon are installed into environments of their own (in --environments), and
 run on the same number of threads; SetFit's seconds are those of `train`.
@@ -106,7 +106,7 @@ def contrastive(encoder: Any, num_classes: int) -> Any:
 
     if num_classes <= FEW_CLASSES:
         return te.contrastive(len(encoder.blocks) - 1, steps=20)
-    return te.contrastive(2, learning_rate=3e-4)
+    return te.contrastive(2)
 
 
 def ours(choose: Callable[[Any, int], Any], data: Any, seed: int) -> tuple[float, float, str]:
@@ -175,7 +175,7 @@ def ask(peer: str, python: Path, data: Any, seed: int) -> tuple[float, float, st
     train, test, seconds = embedded(data) if peer == "AutoGluon" else (np.zeros(0), np.zeros(0), 0.0)
     many = len(data.class_names) > FEW_CLASSES
     request = {"seed": seed, "task": "multiclass" if len(data.class_names) > 2 else "binary"}
-    request |= {"steps": 300 if many else None, "limit": 60}
+    request |= {"steps": 300 if many else None, "limit": 30}
     for name, split, embeddings in (("train", data.train, train), ("test", data.test, test)):
         texts, labels = split.examples.tolist(), split.labels.tolist()
         request[name] = {"texts": texts, "labels": labels, "embeddings": embeddings.tolist()}
@@ -186,7 +186,7 @@ def ask(peer: str, python: Path, data: Any, seed: int) -> tuple[float, float, st
     if run.returncode:
         return float("nan"), float("nan"), run.stderr.strip().splitlines()[-1]
     answer = json.loads(run.stdout.strip().splitlines()[-1])
-    remark = {"SetFit": "300 steps" if many else "defaults", "AutoGluon": "60 s at most"}[peer]
+    remark = {"SetFit": "300 steps" if many else "defaults", "AutoGluon": "30 s at most"}[peer]
     return answer["accuracy"], seconds + answer["seconds"], remark
 
 
