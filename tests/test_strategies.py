@@ -178,4 +178,6 @@ def test_what_cannot_be_described_leaves_the_encoder_as_it_was():
     encoder.unfreeze(1)
     with pytest.raises(ValueError, match="Cannot select the top 9 blocks: there are 3"):
         te.top_blocks(9).describe(encoder)
+    with pytest.raises(ValueError, match=r"depths \[9\]: the encoder has 3 blocks, pass depths from 1 to 2"):
+        te.linear_probe(depths=(1, 9)).describe(encoder)
     assert encoder.num_frozen == 2
