@@ -180,7 +180,7 @@ def test_labels_that_cannot_be_used(labels, options, message):
         ([np.zeros((2, 2, 3), np.uint8)] * 2, r"stack them with np.stack"),
         (np.zeros((2, 4, 4, 3), np.float32), r"type float32: expected uint8 .*\(images \* 255\)"),
         (np.zeros((2, 4, 4, 4), np.uint8), r"shape \(2, 4, 4, 4\): expected \(n, height, width\)"),
-        ([encoded_image(), Path("x.png")], r"examples\[1\] is of type .*Path: expected bytes"),
+        ([encoded_image(), "x.png"], r"examples\[1\] is of type str: expected a path or encoded bytes"),
         ([encoded_image(), encoded_image()[:60]], r"examples\[1\]: .*truncated"),
         ([Path("no/such.png"), Path("x.png")], r"examples\[0\] \(no.such.png\): there is no such file.*1 more of 2"),
     ],
