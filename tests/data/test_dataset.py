@@ -330,3 +330,19 @@ def test_describe_says_what_is_there(data, lines):
     summary = data().describe()
     for line in lines:
         assert line in summary
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({}, r"There are no descriptions: describe some of the classes \['n', 'y'\]"),
+        ({"z": "?"}, r"no classes \['z'\] to describe"),
+        ({"y": " "}, r"The descriptions of \['y'\] are no texts"),
+        ({"y": ["agrees", "consents"]}, r"The descriptions of \['y'\] are no texts"),
+    ],
+)
+def test_descriptions_that_cannot_join_are_refused(labels, message):
+    """The error names the classes, or those whose description is none."""
+    data = Dataset.from_arrays(["yes", "no"] * 2, ["y", "n"] * 2, validation=0, test=0)
+    with pytest.raises(ValueError, match=message):
+        data.with_descriptions(labels)
