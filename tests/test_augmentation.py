@@ -86,7 +86,9 @@ def test_each_change_does_what_it_says(augmentation, what):
 
 
 def test_encoded_images_and_files_are_augmented(tmp_path):
-    """Copies of images in files are encoded images of their own size, which load as any others."""
+    """Copies of images in files are encoded images of their own size, which load as any others, and are trained on and
+    measured beside the files.
+    """
     paths = []
     for i in range(4):
         Image.fromarray(blob(1)[0][: 10 + 2 * (i % 2)]).save(tmp_path / f"{i}.png")
@@ -95,6 +97,8 @@ def test_encoded_images_and_files_are_augmented(tmp_path):
     sizes = [Image.open(io.BytesIO(image)).size for image in read_images(list(data.train.examples))]
     assert sizes == [(16, 10), (16, 12)] * 4
     assert data.train.examples[0] == paths[0]
+    model = te.build_image_classifier(te.load_encoder("glyphs"), data.class_names)
+    assert te.train(model, data, te.linear_probe()).metrics["train"]["accuracy"] >= 0.5
 
 
 def test_what_cannot_be_augmented_is_refused():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tfembed as te
-from tfembed.heads import build_head, is_linear
+from tfembed.heads import build_head, is_linear, is_untrained
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,16 @@ def test_cosine_logits_are_within_the_scale():
     own = head.layers[-1].kernel.numpy()[:, 0]
     found = head(np.stack([own, own * 100, -own])).numpy()[:, 0]
     np.testing.assert_allclose(found, [10.0, 10.0, -10.0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("head", [te.linear_head(), te.mlp_head([5]), te.cosine_head()])
+def test_a_head_that_learnt_is_told_from_one_that_did_not(head):
+    """As it is made it is untrained; with other weights in its last layer, it is not."""
+    layers = build_head(head, 4, 3)
+    assert is_untrained(layers)
+    last = layers.get_layer("logits")
+    last.set_weights([weight + 1 for weight in last.get_weights()])
+    assert not is_untrained(layers)
 
 
 @pytest.mark.parametrize(

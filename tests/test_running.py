@@ -12,6 +12,7 @@ import tfembed as te
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.features import FeatureCache
+from tfembed.heads import is_untrained
 from tfembed.predict import parts_of
 from tfembed.running import run_phase
 
@@ -162,6 +163,22 @@ def test_a_phase_that_made_it_worse_is_undone():
     worse = run(parts, phase(True, epochs=1, learning_rate=3.0), dataset)
     assert not worse.kept
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("before", [[], [phase(1, objective="contrastive", steps=2, learning_rate=1e-6)]])
+def test_a_first_solution_is_not_given_up_for_chance(before):
+    """A head that is solved on few examples may be surer than it is right: it is kept all the same, since a head that
+    never learnt is no better; from then on, phases are compared with it.
+    """
+    dataset = data(0.3, 0, 40)
+    doubtful = dataset.validation.labels.copy()
+    doubtful[::2] = (doubtful[::2] + 1) % len(CLASSES)
+    dataset = replace(dataset, validation=replace(dataset.validation, labels=doubtful))
+    parts = parts_of(model_of(dropout=0.0))
+    for each in [*before, te.linear_probe().phases[0]]:
+        assert run(parts, each, dataset).kept
+    assert not is_untrained(parts.head)
+    assert not run(parts, phase(True, epochs=1, learning_rate=3.0), dataset).kept
 
 
 def test_features_of_several_depths_are_joined():

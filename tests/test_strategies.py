@@ -1,7 +1,9 @@
 """Strategies are values."""
 
 import json
+import math
 
+import numpy as np
 import pytest
 from tiny_encoders import tiny_image_encoder
 
@@ -74,6 +76,16 @@ def test_the_strategies_unfreeze_what_they_say():
         ({"depths": (1,), "unfreeze": 1}, r"joins depths \(1,\) and unfreezes: pass unfreeze=False"),
         ({"label_smoothing": 1.0}, "label smoothing 1.0: pass 0 to below 1"),
         ({"label_smoothing": -0.1}, "label smoothing -0.1"),
+        ({"epochs": 1.5}, "epochs 1.5: pass a whole number"),
+        ({"epochs": "3"}, "epochs '3': pass a whole number"),
+        ({"batch_size": True}, "batch_size True: pass a whole number"),
+        ({"learning_rate": math.nan}, "learning_rate nan: pass a number"),
+        ({"l2_sp": math.inf}, "l2_sp inf: pass a number"),
+        ({"solve": "no"}, "solve 'no': pass True or False"),
+        ({"depths": 3}, "depths 3: pass a list of whole numbers"),
+        ({"unfreeze": ""}, "unfreeze '': pass True, False, a number of blocks"),
+        ({"unfreeze": None}, "unfreeze None: pass True, False"),
+        ({"unfreeze": [1.5]}, r"unfreeze \[1.5\]: pass True, False"),
     ],
 )
 def test_phases_are_checked(options, message):
@@ -91,6 +103,19 @@ def test_lists_of_blocks_become_tuples():
     assert isinstance(hash(phase), int)
 
 
+def test_numbers_of_numpy_are_numbers():
+    """A strategy made of what NumPy counted or drew is the same value, and goes to JSON."""
+    strategy = te.top_blocks(np.int64(2), learning_rate=np.float32(0.5), epochs=np.int32(3))
+    assert strategy == te.top_blocks(2, learning_rate=0.5, epochs=3)
+    assert te.strategy_from_json(strategy.to_json()) == strategy
+
+
+def test_additions_of_no_rank_are_refused():
+    """What would train the weights themselves is not called LoRA."""
+    with pytest.raises(ValueError, match="rank 0: pass 1 or more"):
+        te.lora(0)
+
+
 def test_a_strategy_has_phases():
     """A strategy without phases is refused."""
     with pytest.raises(ValueError, match="'s' has no phases"):
@@ -102,8 +127,12 @@ def test_a_strategy_has_phases():
     [
         ("no json", "no strategy as to_json writes it"),
         ("[]", "no strategy as to_json writes it"),
-        ('{"name": "s"}', "phases"),
-        ('{"name": "s", "phases": [{}]}', "name"),
+        ('{"name": "s"}', "expected the fields name, phases"),
+        ('{"name": "s", "phases": [], "epochs": 3}', r"found \['epochs', 'name', 'phases'\]"),
+        ('{"name": 3, "phases": [{"name": "p"}]}', "the name 3: pass a text"),
+        ('{"name": "s", "phases": "p"}', "has phases 'p': expected a list"),
+        ('{"name": "s", "phases": ["p"]}', "A phase is 'p': expected its fields by name"),
+        ('{"name": "s", "phases": [{}]}', "A phase is {}: expected its fields by name"),
         ('{"name": "s", "phases": [{"name": "p", "rate": 1}]}', r"no \['rate'\]: it has \['batch_size'"),
         ('{"name": "s", "phases": []}', "has no phases"),
     ],
@@ -149,4 +178,6 @@ def test_what_cannot_be_described_leaves_the_encoder_as_it_was():
     encoder.unfreeze(1)
     with pytest.raises(ValueError, match="Cannot select the top 9 blocks: there are 3"):
         te.top_blocks(9).describe(encoder)
+    with pytest.raises(ValueError, match=r"depths \[9\]: the encoder has 3 blocks, pass depths from 1 to 2"):
+        te.linear_probe(depths=(1, 9)).describe(encoder)
     assert encoder.num_frozen == 2

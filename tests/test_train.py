@@ -221,10 +221,14 @@ def test_data_and_models_that_do_not_fit_are_refused(make, message):
         te.train(make(), data(), te.linear_probe())
 
 
-def test_blocks_that_are_not_there_are_refused():
-    """A phase that unfreezes more blocks than there are says how many there are."""
-    with pytest.raises(ValueError, match="there are 3"):
-        te.train(model_of(), data(), one(unfreeze=9))
+@pytest.mark.parametrize("strategy", [te.lp_ft(9), te.gradual(9), te.lora(2)])
+def test_what_is_not_there_is_refused_before_anything_is_trained(strategy):
+    """A later phase that unfreezes what there is not says so at once, and the model is what it was."""
+    model = model_of()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"there are 3|no layers of attention"):
+        te.train(model, data(), strategy)
+    assert all(map(np.array_equal, model.get_weights(), before))
 
 
 def test_a_solved_head_predicts_what_the_model_predicts():

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -61,8 +62,8 @@ def augment(data: Dataset, num_copies: int, *, augmentation: Augmentation | None
     """
     if data.kind != "image":
         raise ValueError(f"The data are {data.kind}s: expected images. Texts are not augmented.")
-    if num_copies < 1:
-        raise ValueError(f"Cannot make {num_copies} copies of each image: pass 1 or more.")
+    if not isinstance(num_copies, Integral) or num_copies < 1:
+        raise ValueError(f"Cannot make {num_copies} copies of each image: pass a whole number, 1 or more.")
     copies = list(_copies(data.train.examples, num_copies, augmentation or Augmentation(), seed))
     examples = data.train.examples
     if examples.dtype == object:  # images in files, or encoded: of any size, so their copies are encoded too

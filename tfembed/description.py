@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from tfembed.encoders.forward import check_cut
 from tfembed.encoders.low_rank import low_rank_layers, num_added
+from tfembed.encoders.pooling import check_depths
 from tfembed.phases import Phase
+from tfembed.saved_model.graph import CutError
 
 if TYPE_CHECKING:
     from tfembed.encoders.encoder import Encoder
@@ -24,6 +27,7 @@ def describe(strategy: Strategy, encoder: Encoder) -> str:
         ValueError: If a phase unfreezes what the encoder does not have.
     """
     before = encoder.unfrozen
+    check_depths(strategy.phases[0].depths, len(encoder.blocks))
     try:
         lines = [f"  {i} {phase.name}: {_phase(phase, encoder)}" for i, phase in enumerate(strategy.phases, 1)]
     finally:
@@ -33,7 +37,6 @@ def describe(strategy: Strategy, encoder: Encoder) -> str:
 
 def _phase(phase: Phase, encoder: Encoder) -> str:
     encoder.unfreeze(phase.unfreeze)
-    names, cut = [block.name for block in encoder.blocks], encoder.num_frozen
     if phase.lora_rank:
         layers = low_rank_layers(encoder)
         count = sum(num_added(layer, phase.lora_rank) for layer in layers)
@@ -42,7 +45,7 @@ def _phase(phase: Phase, encoder: Encoder) -> str:
         count = sum(math.prod(variable.shape) for variable in encoder.trainable_variables)
         trained = [block.name for block in encoder.blocks if any(v.trainable for v in block.variables)]
         what = f"{_span(trained)} ({count:,} values)"
-    return f"{_work(phase, what, cut == len(names))}; computed once: {_cached(phase, names, cut)}"
+    return f"{_work(phase, what, encoder.num_frozen == len(encoder.blocks))}; computed once: {_cached(phase, encoder)}"
 
 
 def _work(phase: Phase, what: str, all_frozen: bool) -> str:
@@ -61,9 +64,14 @@ def _how(phase: Phase) -> str:
     return ", in bfloat16" * phase.mixed_precision + ", compiled by XLA" * phase.jit_compile
 
 
-def _cached(phase: Phase, names: list[str], cut: int) -> str:
+def _cached(phase: Phase, encoder: Encoder) -> str:
+    names, cut = [block.name for block in encoder.blocks], encoder.num_frozen
     if cut == 0:
         return "nothing of the encoder"
+    try:
+        check_cut(encoder)
+    except CutError as error:
+        return f"nothing of the encoder, which is run whole: {error}"
     if cut < len(names):
         return f"{_span(names[:cut])}"
     if phase.depths:

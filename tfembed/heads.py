@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 NORMALIZATIONS = ("batch", "layer")
 
@@ -139,6 +140,14 @@ def rebuild_head(layers: keras.Sequential, dim: int) -> None:
 def _initializer(seed: int) -> Any:
     # A head begins the same way every time, so that the seed of `train` settles the whole result.
     return keras.initializers.GlorotUniform(seed=seed)
+
+
+def is_untrained(layers: keras.Sequential) -> bool:
+    """Whether a head is as `build_head` made it, so that what it says is chance."""
+    last = layers.get_layer("logits")
+    fresh = type(last).from_config(last.get_config())
+    fresh.build(last.input.shape)
+    return all(map(np.array_equal, last.get_weights(), fresh.get_weights()))
 
 
 def is_linear(head: keras.Sequential) -> bool:

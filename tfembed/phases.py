@@ -1,12 +1,18 @@
 """Phase: one stage of training with a fixed set of trainable variables. A value; strategies are made of them."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 Selector = bool | int | str | tuple[str | int, ...]
 OBJECTIVES = ("labels", "contrastive")
 
-# What each number of a phase may be: the least, and what it must stay below.
+# What each field of a phase may be: its type, the least, and what it must stay below.
+_WHOLE = ("epochs", "steps", "batch_size", "patience", "lora_rank")
+_REAL = ("learning_rate", "layer_decay", "warmup", "weight_decay", "l2_sp", "label_smoothing", "temperature")
+_YES_OR_NO = ("solve", "mixed_precision", "jit_compile")
 _AT_LEAST_ONE = ("epochs", "batch_size", "patience", "steps")
 _NOT_NEGATIVE = ("weight_decay", "l2_sp", "lora_rank")
 _SHARES = ("label_smoothing", "warmup")
@@ -64,9 +70,17 @@ class Phase:
     jit_compile: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("unfreeze", "depths"):
-            if isinstance(getattr(self, name), list):  # JSON knows no tuples
-                object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not isinstance(self.name, str):
+            raise ValueError(f"A phase has the name {self.name!r}: pass a text.")
+        for names, convert, expected in (
+            (_WHOLE, _whole, "a whole number"),
+            (_REAL, _finite, "a number"),
+            (_YES_OR_NO, _yes_or_no, "True or False"),
+            (("depths",), _depths, "a list of whole numbers"),
+            (("unfreeze",), _selector, "True, False, a number of blocks, a list of blocks, or a text"),
+        ):
+            for name in names:
+                self._convert(name, convert, expected)
         self._check_numbers()
         if self.objective not in OBJECTIVES:
             raise ValueError(f"Phase {self.name!r} has objective {self.objective!r}: pass one of {OBJECTIVES}.")
@@ -77,6 +91,14 @@ class Phase:
             raise ValueError(f"Phase {self.name!r} is {what} and unfreezes nothing: pass unfreeze=1 or more.")
         if self.depths and self.unfreeze not in (False, ()):
             raise ValueError(f"Phase {self.name!r} joins depths {self.depths} and unfreezes: pass unfreeze=False.")
+
+    def _convert(self, name: str, convert: Callable[[Any], Any], expected: str) -> None:
+        """Give a field the type that it has in JSON: from there, and from NumPy, come others."""
+        value = getattr(self, name)
+        try:
+            object.__setattr__(self, name, convert(value))
+        except TypeError as error:
+            raise ValueError(f"Phase {self.name!r} has {name} {value!r}: pass {expected}.") from error
 
     def _check_numbers(self) -> None:
         for name in _AT_LEAST_ONE:
@@ -97,17 +119,49 @@ class Phase:
             raise ValueError(f"Phase {self.name!r} has layer decay {self.layer_decay}: pass one above 0, at most 1.")
 
 
-def phase_from_dict(values: dict[str, Any]) -> Phase:
+def phase_from_dict(values: Any) -> Phase:
     """Make a phase of its fields by name.
 
     Raises:
-        ValueError: If one of them is unknown, listing those that are known.
+        ValueError: If one of them is unknown, listing those that are known, or is not what it should be.
 
     Example:
         >>> phase_from_dict({"name": "probe", "solve": True}).solve
         True
     """
     known = {field.name for field in fields(Phase)}
+    if not isinstance(values, dict) or "name" not in values:
+        raise ValueError(f"A phase is {values!r}: expected its fields by name, the name of the phase among them.")
     if unknown := set(values) - known:
         raise ValueError(f"A phase has no {sorted(unknown)}: it has {sorted(known)}.")
     return Phase(**values)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError
+    return int(value)
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise TypeError
+    return float(value)
+
+
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _depths(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple):
+        raise TypeError
+    return tuple(map(_whole, value))
+
+
+def _selector(value: Any) -> Selector:
+    if isinstance(value, list | tuple):
+        return tuple(each if isinstance(each, str) else _whole(each) for each in value)
+    return value if isinstance(value, bool) or (isinstance(value, str) and value) else _whole(value)

@@ -1,5 +1,6 @@
 """Run one phase: the only place where flags are set, models compiled and fitted."""
 
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -14,9 +15,9 @@ from tfembed.batches import Drawn, Epochs, InParts, batches, in_parts, inputs_of
 from tfembed.data import Dataset, Split, class_weights
 from tfembed.distribution import num_replicas, prepare_fit, spread
 from tfembed.encoders.encoder import INPUTS, Encoder, Suffix
+from tfembed.encoders.forward import check_cut
 from tfembed.encoders.low_rank import low_rank
 from tfembed.encoders.mixed_precision import mixed_precision
-from tfembed.encoders.parts import runs
 from tfembed.features import FeatureCache, Source
 from tfembed.heads import is_linear
 from tfembed.optimizers import BlockwiseAdamW, with_warmup
@@ -27,6 +28,8 @@ from tfembed.saved_model.graph import CutError
 from tfembed.solution import solve_linear
 from tfembed.supervised_contrastive import contrastive_loss
 from tfembed.validation import loss_of, undone_if_worse
+
+logger = logging.getLogger(__name__)
 
 _NOT_DECAYED = re.compile("bias|gamma|beta")
 _VALIDATION_BATCH = 64  # at least: without gradients there is room for more
@@ -119,14 +122,12 @@ def _features(encoder: Encoder, data: Dataset, cache: FeatureCache) -> tuple[int
 
     An encoder that cannot be cut is run whole, from cut 0, to the same result; the reason is told.
     """
-    cut, stretches = encoder.num_frozen, runs(encoder.flags, encoder.num_frozen)
-    splits = (data.train.examples, data.validation.examples)
+    cut, splits = encoder.num_frozen, (data.train.examples, data.validation.examples)
     try:
-        if cut < len(encoder.blocks) and (cut > 0 or len(stretches) > 1):  # else it is run whole, which always works
-            for start, stop, trains in [(0, cut, False)] * (cut > 0) + stretches:
-                encoder.parts.segment(start, stop, trains)
+        check_cut(encoder)
         return cut, None, [cache.get(encoder, examples, cut) for examples in splits]
     except CutError as error:
+        logger.warning("The encoder is run whole, which takes longer and comes to the same: %s", error)
         return 0, str(error), [cache.get(encoder, examples, 0) for examples in splits]
 
 

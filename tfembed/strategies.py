@@ -26,6 +26,8 @@ class Strategy:
     phases: tuple[Phase, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ValueError(f"A strategy has the name {self.name!r}: pass a text.")
         if not self.phases:
             raise ValueError(f"Strategy {self.name!r} has no phases: give it at least one.")
         if len({phase.depths for phase in self.phases}) > 1:
@@ -185,6 +187,8 @@ def lora(rank: int = 8, *, num_unfrozen: int | bool = True, learning_rate: float
         >>> lora(4).phases[1].lora_rank
         4
     """
+    if rank < 1:
+        raise ValueError(f"Cannot add weights of rank {rank}: pass 1 or more.")
     phase = Phase(name="lora", unfreeze=num_unfrozen, lora_rank=rank, learning_rate=learning_rate, epochs=epochs)
     return _after_probe(f"lora({rank})", phase)
 
@@ -246,9 +250,14 @@ def strategy_from_json(text: str) -> Strategy:
     """
     try:
         values = json.loads(text)
-        return Strategy(name=values["name"], phases=tuple(phase_from_dict(phase) for phase in values["phases"]))
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"This is no strategy as to_json writes it: {error!r}.") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"This is no strategy as to_json writes it: {error}.") from error
+    if not isinstance(values, dict) or values.keys() != {"name", "phases"}:
+        found = sorted(values) if isinstance(values, dict) else type(values).__name__
+        raise ValueError(f"This is no strategy as to_json writes it: found {found}, expected the fields name, phases.")
+    if not isinstance(values["phases"], list):
+        raise ValueError(f"The strategy has phases {values['phases']!r}: expected a list of phases.")
+    return Strategy(name=values["name"], phases=tuple(map(phase_from_dict, values["phases"])))
 
 
 def _after_probe(name: str, *phases: Phase) -> Strategy:

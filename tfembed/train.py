@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfembed.calibration import calibrate
 from tfembed.data import Dataset
+from tfembed.description import describe
 from tfembed.features import FeatureCache, fit_sequence_length
 from tfembed.heads import rebuild_head
 from tfembed.predict import ModelParts, evaluate, parts_of
@@ -161,6 +162,7 @@ def _check(parts: ModelParts, data: Dataset, strategy: Strategy) -> None:
             f"The data have classes {list(data.class_names)}, the model {list(parts.class_names)}: expected the same "
             "in the same order. Build the model with data.class_names."
         )
+    describe(strategy, parts.encoder)  # it raises for what the encoder does not have, before the first phase is run
     if not len(data.train):
         raise ValueError("The training part is empty: give it examples.")
     if data.task == "classification":

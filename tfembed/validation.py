@@ -12,6 +12,7 @@ from tfembed.batches import targets
 from tfembed.data import Dataset
 from tfembed.encoders.encoder import INPUTS
 from tfembed.features import FeatureCache
+from tfembed.heads import is_untrained
 from tfembed.phases import Phase
 from tfembed.predict import ModelParts
 
@@ -20,10 +21,12 @@ from tfembed.predict import ModelParts
 def undone_if_worse(parts: ModelParts, data: Dataset, phase: Phase, cache: FeatureCache) -> Iterator[dict[str, bool]]:
     """Put the weights back where the validation loss is higher than it was, and say so.
 
-    A contrastive phase is not judged by it: its head has yet to be found.
+    A contrastive phase is not judged by it: its head has yet to be found. Nor is a head that is solved for the first
+    time: before, there was chance, whose loss is lower than that of a head that is right more often, but too sure.
     """
     verdict, layers = {"kept": True}, (parts.encoder, parts.head)
-    judged = len(data.validation) > 0 and phase.objective == "labels"
+    is_first = phase.solve and is_untrained(parts.head)
+    judged = len(data.validation) > 0 and phase.objective == "labels" and not is_first
     before = _validation_loss(parts, data, cache) if judged else np.inf
     weights = [layer.get_weights() for layer in layers] if judged else []
     yield verdict

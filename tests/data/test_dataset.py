@@ -180,7 +180,7 @@ def test_labels_that_cannot_be_used(labels, options, message):
         ([np.zeros((2, 2, 3), np.uint8)] * 2, r"stack them with np.stack"),
         (np.zeros((2, 4, 4, 3), np.float32), r"type float32: expected uint8 .*\(images \* 255\)"),
         (np.zeros((2, 4, 4, 4), np.uint8), r"shape \(2, 4, 4, 4\): expected \(n, height, width\)"),
-        ([encoded_image(), Path("x.png")], r"examples\[1\] is of type .*Path: expected bytes"),
+        ([encoded_image(), "x.png"], r"examples\[1\] is of type str: expected a path or encoded bytes"),
         ([encoded_image(), encoded_image()[:60]], r"examples\[1\]: .*truncated"),
         ([Path("no/such.png"), Path("x.png")], r"examples\[0\] \(no.such.png\): there is no such file.*1 more of 2"),
     ],
@@ -330,3 +330,19 @@ def test_describe_says_what_is_there(data, lines):
     summary = data().describe()
     for line in lines:
         assert line in summary
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({}, r"There are no descriptions: describe some of the classes \['n', 'y'\]"),
+        ({"z": "?"}, r"no classes \['z'\] to describe"),
+        ({"y": " "}, r"The descriptions of \['y'\] are no texts"),
+        ({"y": ["agrees", "consents"]}, r"The descriptions of \['y'\] are no texts"),
+    ],
+)
+def test_descriptions_that_cannot_join_are_refused(labels, message):
+    """The error names the classes, or those whose description is none."""
+    data = Dataset.from_arrays(["yes", "no"] * 2, ["y", "n"] * 2, validation=0, test=0)
+    with pytest.raises(ValueError, match=message):
+        data.with_descriptions(labels)

@@ -190,18 +190,25 @@ def test_composite_layers_are_taken_apart_and_saved_whole(tmp_path: Path) -> Non
     np.testing.assert_allclose(te.predict(loaded, pixels(3)).probabilities, expected, atol=1e-5)
 
 
-def test_a_module_that_cannot_be_cut_is_trained_whole(tmp_path: Path) -> None:
-    """Random numbers in front of the cut forbid it, and the reason is said; training comes to the same without it."""
+def test_a_module_that_cannot_be_cut_is_trained_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Random numbers in front of the cut forbid it, and the reason is said, by describe beforehand too; training comes
+    to the same without it."""
     data = te.Dataset.from_arrays(pixels(12), [0, 1] * 6, validation=0, test=0)
     phase = te.Phase(name="top", unfreeze=1, epochs=3, learning_rate=1e-2, batch_size=4)
     trained = {}
     for noise in (None, 0.0):
         encoder = te.load_encoder(write_noisy_module(tmp_path / str(noise), noise))
         model = te.build_image_classifier(encoder, data.class_names)
-        result = te.train(model, data, te.Strategy(name="top", phases=(phase,)))
+        strategy = te.Strategy(name="top", phases=(phase,))
+        strategy.describe(encoder)
+        result = te.train(model, data, strategy)
         trained[noise] = (result, model.get_weights())
-    with pytest.raises(te.CutError, match="not settled by its input"):
+    with pytest.raises(te.CutError, match="not settled by its input") as refused:
         encoder.cut(1)
+    assert capsys.readouterr().out.endswith(f"nothing of the encoder, which is run whole: {refused.value}\n")
+    assert [str(refused.value) in record.message for record in caplog.records] == [True]
     probed = te.train(model, data, te.linear_probe()).phases[0]
     assert (probed.num_frozen, [*probed.history], probed.not_cut) == (
         len(encoder.blocks),

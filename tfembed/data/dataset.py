@@ -165,8 +165,10 @@ class Dataset:
             raise ValueError(f"Descriptions join texts with classes: these are {self.kind}s for a {self.task}.")
         if unknown := sorted(set(labels) - set(self.class_names)):
             raise ValueError(f"There are no classes {unknown} to describe: the classes are {list(self.class_names)}.")
-        if empty := [name for name, text in labels.items() if not text.strip()]:
-            raise ValueError(f"The descriptions of {empty} are empty: write what the class means, or leave it out.")
+        if not labels:
+            raise ValueError(f"There are no descriptions: describe some of the classes {list(self.class_names)}.")
+        if empty := [name for name, text in labels.items() if not isinstance(text, str) or not text.strip()]:
+            raise ValueError(f"The descriptions of {empty} are no texts: write what the class means, or leave it out.")
         places = [self.class_names.index(name) for name in labels]
         rows = np.eye(len(self.class_names)) if self.task == "multi_label" else np.arange(len(self.class_names))
         _, texts = as_examples(list(labels.values()), lambda i: f"descriptions[{i}]")

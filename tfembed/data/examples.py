@@ -81,15 +81,11 @@ def as_texts(values: Iterable[Any], place: Place) -> np.ndarray:
 
 
 def as_images(values: Iterable[Any], place: Place) -> np.ndarray:
-    """Bring encoded images, all paths or all bytes, into a read-only `object (n,)` and check that they decode."""
+    """Bring encoded images, paths or bytes, into a read-only `object (n,)` and check that they decode."""
     images = _object_array(list(values))
-    expected = Path if isinstance(images[0], Path) else bytes
     for i, image in enumerate(images):
-        if not isinstance(image, expected):
-            raise ValueError(
-                f"{place(i)} is of type {type(image).__name__}: expected {expected.__name__} like the examples before "
-                "it. Pass all images in one form."
-            )
+        if not isinstance(image, Path | bytes):
+            raise ValueError(f"{place(i)} is of type {type(image).__name__}: expected a path or encoded bytes.")
     check_images(images.tolist(), place)
     return images
 

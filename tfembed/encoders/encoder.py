@@ -14,6 +14,7 @@ from tfembed.encoders.forward import INPUTS, MASK, forward
 from tfembed.encoders.frozen import FrozenGraphs
 from tfembed.encoders.module_parts import ModuleParts
 from tfembed.encoders.parts import ModelParts, Parts
+from tfembed.encoders.pooling import check_depths
 from tfembed.encoders.preprocessing import as_batch, count_tokens, limit_tokens, mask_name, trim_padding
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.encoders.suffix import Suffix
@@ -148,11 +149,7 @@ class Encoder(keras.layers.Layer):
         Raises:
             ValueError: If there is no such depth.
         """
-        if wrong := [depth for depth in depths if not 0 < depth < len(self.blocks)]:
-            raise ValueError(
-                f"There is nothing to join at depths {wrong}: the encoder has {len(self.blocks)} blocks, pass depths "
-                f"from 1 to {len(self.blocks) - 1}. The embedding itself is always there."
-            )
+        check_depths(depths, len(self.blocks))
         if tuple(depths) != self.spec.depths:
             self.spec, self._dim = replace(self.spec, depths=tuple(sorted(depths))), None
             self._graphs = FrozenGraphs()

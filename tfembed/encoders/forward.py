@@ -31,6 +31,18 @@ def forward(encoder: Encoder, features: dict[str, Any], start: int, stop: int, t
     return tf.concat([*vectors, embedding], axis=1) if vectors else embedding
 
 
+def check_cut(encoder: Encoder) -> None:
+    """Check that an encoder can be cut where it is frozen now, and run in parts behind that.
+
+    Raises:
+        CutError: If it cannot; it can still be run whole.
+    """
+    cut, stretches = encoder.num_frozen, runs(encoder.flags, encoder.num_frozen)
+    if cut < len(encoder.blocks) and (cut > 0 or len(stretches) > 1):  # else it is run whole, which always works
+        for start, stop, trains in [(0, cut, False)] * (cut > 0) + stretches:
+            encoder.parts.segment(start, stop, trains)
+
+
 def _crossing(value: dict[str, Any], mask: Any) -> dict[str, Any]:
     return value if mask is None else value | {MASK: mask}
 

@@ -1,5 +1,6 @@
 """From what an encoder computes to one vector per example."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -107,6 +108,19 @@ class TokenPooling(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return super().get_config() | {"pooling": self.pooling}
+
+
+def check_depths(depths: Sequence[int], num_blocks: int) -> None:
+    """Check that there is something behind each of some depths that can be joined to the embedding.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if wrong := [depth for depth in depths if not 0 < depth < num_blocks]:
+        raise ValueError(
+            f"There is nothing to join at depths {wrong}: the encoder has {num_blocks} blocks, pass depths "
+            f"from 1 to {num_blocks - 1}. The embedding itself is always there."
+        )
 
 
 def pool_depth(features: dict[str, Any], mask: Any) -> Any:
