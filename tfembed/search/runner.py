@@ -41,7 +41,9 @@ class Runner:
         self._display.started(name)
         known = self.records.find(candidate.key)
         if known is None:
-            trial, predictions = try_candidate(self.shop, candidate, name, self._watch)
+            # Baselines run to their end: a search should beat what they can do, not what they began with.
+            watch = self._watch if number is not None and self.plan.early_stopping else None
+            trial, predictions = try_candidate(self.shop, candidate, name, watch)
             ended = sum(each.spent for each in self.done) + trial.spent
             trial = replace(trial, number=number, values=values, baseline=number is None, ended=ended)
             self.records.add(trial, predictions)
@@ -77,8 +79,6 @@ class Runner:
         self._display.ended(trial, known)
 
     def _watch(self, curve: list[float]) -> str | None:
-        if not self.plan.early_stopping:
-            return None
         return why_stop(curve, [trial.curve for trial in self.done if trial.curve])
 
 

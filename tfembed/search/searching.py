@@ -78,7 +78,7 @@ def search(  # noqa: PLR0913 - all but three have defaults
         repeats: Seeds that each trial is run with, and the winner trained with.
         seed: The first of them; also of the folds and the oracle.
         balanced: Whether every class counts the same, however many examples it has.
-        early_stopping: Whether a trial that cannot win is stopped.
+        early_stopping: Whether a trial that cannot win is stopped; baselines are not.
         mixed_precision: Whether encoders compute in bfloat16 while they train; for GPUs, see `accelerate`.
         jit_compile: Whether XLA compiles what trains; for GPUs, see `accelerate`.
         cache: Features that are known already.
