@@ -51,6 +51,20 @@ def test_a_trial_without_memory_fails_and_the_search_goes_on(
     assert len(calls) == count
 
 
+def test_a_machine_that_is_gone_is_no_fault_of_the_trial(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search ends, and nothing is noted that would be taken for what the trial came to."""
+
+    def lost(*_: Any, **__: Any) -> te.Result:
+        raise tf.errors.UnavailableError(None, None, "Collective ops is aborted: failed to connect to all addresses")
+
+    monkeypatch.setattr(workshop, "fit", lost)
+    with pytest.raises(tf.errors.UnavailableError):
+        study(tmp_path / "study", max_trials=1)
+    assert [path.stem for path in (tmp_path / "study" / "trials").glob("*.json")] == ["majority"]
+
+
 def test_where_no_trial_ends_the_reason_is_told(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing can be crowned where everything failed."""
 

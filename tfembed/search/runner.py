@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tfembed.distribution import everywhere
 from tfembed.search.baselines import MAJORITY, majority, probe, thorough
 from tfembed.search.candidate import Candidate
 from tfembed.search.cost import expected_cost
@@ -65,7 +66,8 @@ class Runner:
     def is_over(self) -> bool:
         """Whether the minutes are spent."""
         spent = sum(trial.spent for trial in self.done if trial.number is not None) / self.workers
-        return self.plan.max_minutes is not None and spent >= 60 * self.plan.max_minutes
+        is_left = self.plan.max_minutes is None or spent < 60 * self.plan.max_minutes
+        return not everywhere(self.shop.distribution, is_left)
 
     def catch_up(self) -> None:
         """Note what other processes have run meanwhile."""
@@ -79,7 +81,8 @@ class Runner:
         self._display.ended(trial, known)
 
     def _watch(self, curve: list[float]) -> str | None:
-        return why_stop(curve, [trial.curve for trial in self.done if trial.curve])
+        reason = why_stop(curve, [trial.curve for trial in self.done if trial.curve])
+        return reason if everywhere(self.shop.distribution, reason is not None) else None
 
 
 def run_all(runner: Runner, space: SearchSpace, run_trials: Callable[[], None]) -> None:

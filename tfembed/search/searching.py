@@ -85,8 +85,9 @@ def search(  # noqa: PLR0913 - all but three have defaults
         workers: Processes that share the trials; each loads the encoders itself, so that none may be an object. On
             several machines, how many there are in all: where keras-tuner's environment variables name this process
             chief or worker, it is that, and a worker gives back the study as it is when the trials are over.
-        distribution: Shares each batch of a trial among the devices of this machine; see `train`. Most trials are too
-            small to gain from it: where there are many of them, give each worker a device of its own.
+        distribution: Shares each batch of a trial among the devices of this machine, or of several, each of which makes
+            the same call with a directory of its own; see `train`. Most trials are too small to gain from it: where
+            there are many of them, give each worker a device of its own.
 
     Raises:
         ValueError: If something of that is wrong, the folder holds another study, or no trial ran to its end.
@@ -159,7 +160,7 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
     with _alone(folder), _without_repetition(), SearchDisplay(plan) as display:
         sweep(folder)
         display.say(describe(sketched))
-        runner = Runner(shop, plan, Records(folder / "trials"), display)
+        runner = Runner(shop, plan, Records(folder / "trials", shop.distribution), display)
         alone = partial(run_trials, runner, chosen, folder)
         run_all(runner, chosen, alone if team is None else partial(share_trials, job, team, runner.catch_up))
         winner = choose(runner.done, plan)
@@ -173,11 +174,6 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
 def _check_sharing(distribution: tf.distribute.Strategy | None, team: Team | None) -> None:
     if distribution is not None and team is not None:
         raise ValueError("Either trials are shared among processes, or each among devices: pass one of the two.")
-    if isinstance(distribution, tf.distribute.MultiWorkerMirroredStrategy):
-        raise ValueError(
-            "distribution: the trials of a search are not spread over machines, which would have to decide alike. Let "
-            "the machines share the trials, see `workers`, or pass a MirroredStrategy."
-        )
 
 
 def _loaders(given: Any, is_shared: bool) -> dict[str, Callable[[], Encoder]]:
