@@ -90,7 +90,8 @@ def leaderboard_table(rows: Sequence[Row], objective: str) -> Table:
     """The leaderboard for people."""
     table = Table(title="* nothing else is as good, as small and trains as little")
     for name in ("", "trial", objective, "trained", "seconds", "export", "remark"):
-        table.add_column(name, justify="left" if name in ("trial", "remark") else "right")
+        # Of what is too long for the screen nothing is left out.
+        table.add_column(name, justify="left" if name in ("trial", "remark") else "right", overflow="fold")
     for row in rows:
         spread = "" if row.spread is None else f" ± {row.spread:.4f}"
         remark = "; ".join(each for each in ("baseline" * row.baseline, row.state * (row.state != "completed")) if each)

@@ -39,7 +39,7 @@ class Runner:
 
     def run(self, candidate: Candidate, name: str, number: int | None, values: dict[str, Any]) -> Trial:
         """Run a candidate, or find out what it came to; a baseline has no number."""
-        self._display.started(name)
+        self._display.started(name, number)
         known = self.records.find(candidate.key)
         if known is None:
             # Baselines run to their end: a search should beat what they can do, not what they began with.
@@ -75,6 +75,7 @@ class Runner:
         for trial in self.records.all():
             if trial.key not in known:
                 self._note(trial, known=False)
+        self._display.shared()
 
     def _note(self, trial: Trial, known: bool) -> None:
         self.done = [each for each in self.done if each.key != trial.key] + [trial]

@@ -157,7 +157,7 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
     if team is not None and not team.leads:
         share_trials(job, team, lambda: None)
         return load_study(folder)
-    with _alone(folder), _without_repetition(), SearchDisplay(plan) as display:
+    with _alone(folder), _without_repetition(), SearchDisplay(plan, workers=workers) as display:
         sweep(folder)
         display.say(describe(sketched))
         runner = Runner(shop, plan, Records(folder / "trials", shop.distribution), display)
