@@ -82,7 +82,7 @@ class SearchDisplay:
         """How long the trials that are left may take, judged by those that were run; what comes then is said."""
         count, spent = len(self._done), sum(trial.spent for trial in self._done) / self._workers
         if self._over or count == self._plan.max_trials:
-            return "; trials are over, baselines and the winner's training are left"
+            return "; baselines and the winner are left"
         if not count:
             return ""
         seconds = spent / count * (self._plan.max_trials - count)
