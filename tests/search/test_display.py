@@ -43,7 +43,7 @@ def test_time_left_is_that_of_the_trials(options: dict[str, float], workers: int
 def test_behind_the_trials_baselines_are_left(max_trials: int) -> None:
     """Nobody is told that nothing is left while the costly baselines run, also where the space held fewer trials."""
     said = _said(Plan(task="classification", max_trials=max_trials), _trial(0, 10.0), _trial(None, 10.0))
-    assert said[-1].endswith("trials are over, baselines and the winner's training are left")
+    assert said[-1].endswith("; baselines and the winner are left")
 
 
 def test_workers_are_said_to_be_running(monkeypatch: pytest.MonkeyPatch) -> None:
