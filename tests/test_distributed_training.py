@@ -1,8 +1,6 @@
 """Training under tf.distribute, in processes of their own: devices are made before TensorFlow starts."""
 
-import json
 import os
-import socket
 import subprocess
 import sys
 from functools import partial
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiny_encoders import pixels, tiny_image_encoder
+from two_machines import two_machines
 
 import tfembed as te
 from tfembed.distribution import open_distribution
@@ -105,21 +104,13 @@ def test_two_devices_come_to_what_one_comes_to(on_one_device: dict[str, np.ndarr
 def test_two_machines_come_to_what_one_comes_to(on_one_device: dict[str, np.ndarray], tmp_path: Path) -> None:
     """Two processes, each with the whole program and half of every batch, come to the same weights."""
     outs = [tmp_path / f"{i}.npz" for i in range(2)]
-    cluster = {"worker": [f"localhost:{_free_port()}" for _ in outs]}
-    configs = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}}) for i in range(2)]
-    running = [_start("two machines", out, TF_CONFIG=config) for out, config in zip(outs, configs, strict=True)]
+    running = [_start("two machines", out, TF_CONFIG=each) for out, each in zip(outs, two_machines(), strict=True)]
     try:
         for process, out in zip(running, outs, strict=True):
             _check(_results(process, out), on_one_device)
     finally:  # one waits for the other for ever
         for process in running:
             process.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        return int(found.getsockname()[1])
 
 
 def test_a_distribution_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,18 +120,6 @@ def test_a_distribution_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> No
         open_distribution("multi-worker")
     with pytest.raises(ValueError, match="'tpu': expected one of mirrored, multi-worker"):
         open_distribution("tpu")
-
-
-def test_trials_are_not_spread_over_machines(tmp_path: Path) -> None:
-    """A search is refused: its machines would have to decide alike."""
-    distribution = tf.distribute.MultiWorkerMirroredStrategy.__new__(tf.distribute.MultiWorkerMirroredStrategy)
-    with pytest.raises(ValueError, match="Let the machines share the trials"):
-        te.search(
-            "glyphs",
-            te.load_text(te.resource_path("reviews"), label="sentiment"),
-            directory=tmp_path / "s",
-            distribution=distribution,
-        )
 
 
 def test_a_phase_that_is_stopped_leaves_plain_variables() -> None:

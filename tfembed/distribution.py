@@ -67,6 +67,22 @@ def num_replicas(distribution: tf.distribute.Strategy | None) -> int:
     return 1 if distribution is None else distribution.num_replicas_in_sync
 
 
+def everywhere(distribution: tf.distribute.Strategy | None, holds: bool) -> bool:
+    """Whether something holds on every machine that shares a run; all of them ask, at the same point of it.
+
+    What is done next must be the same on all: a machine that trains alone waits for the others for ever.
+
+    Example:
+        >>> everywhere(None, True)
+        True
+    """
+    if not isinstance(distribution, tf.distribute.MultiWorkerMirroredStrategy):
+        return holds
+    vote = tf.function(lambda value: distribution.run(tf.identity, [value]))  # Keras's steps are functions, too
+    votes = vote(tf.constant(float(holds)))
+    return bool(distribution.reduce(tf.distribute.ReduceOp.MEAN, votes, axis=None) == 1)
+
+
 def prepare_fit(model: keras.Model, targets: np.ndarray) -> None:
     """Have a compiled model fit under a strategy as it fits without one.
 

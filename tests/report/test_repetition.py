@@ -8,7 +8,8 @@ import pytest
 from tiny_encoders import tiny_text_encoder
 
 import tfembed as te
-from tfembed.report.repetition import snippets
+from tfembed.report.repetition import _load_encoder, snippets
+from tfembed.search.about import about
 from tfembed.search.trial import Trial
 
 
@@ -50,6 +51,16 @@ def test_the_search_is_the_same_one(
     }  # fmt: skip
 
 
+def test_an_encoder_is_loaded_as_it_was(image_data: te.Dataset) -> None:
+    """What it computes in and the tokens that it keeps are part of it: without them it would be another one."""
+    given = te.load_encoder("minilm", compute="bfloat16", sequence_length=24)
+    described = about({"minilm": given, "plain": te.load_encoder("minilm")}, image_data, default_space=True)["encoders"]
+    names = {"te": te}
+    again = eval(_load_encoder("minilm", described["minilm"]), names)
+    assert (again.compute, again.sequence_length, again.chooses_length) == ("bfloat16", 24, False)
+    assert _load_encoder("minilm", described["plain"]) == "te.load_encoder('minilm')"
+
+
 def test_commands_name_the_folder(typed: dict[str, str], text_study: te.Study) -> None:
     """A folder with spaces is quoted."""
     folder = f"'{text_study.folder}'"
@@ -64,8 +75,6 @@ def test_the_command_line_that_searched_is_kept(
     monkeypatch: pytest.MonkeyPatch, image_data: te.Dataset, glyphs: te.Encoder
 ) -> None:
     """`tfembed search` is told as it was typed; other programs are not."""
-    from tfembed.search.about import about
-
     monkeypatch.setattr("sys.argv", [str(Path("bin", "tfembed")), "search", "my data.csv", "--out", "runs/a"])
     found = about({"glyphs": glyphs}, image_data, default_space=True)
     assert found["command"] == "tfembed search 'my data.csv' --out runs/a"

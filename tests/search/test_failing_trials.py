@@ -8,7 +8,7 @@ import tensorflow as tf
 from tiny_studies import probes, space, study, tiny
 
 import tfembed as te
-from tfembed.search import workshop
+from tfembed.search import runner, workshop
 from tfembed.search.encoders import randomize
 from tfembed.search.pruning import why_stop
 
@@ -51,6 +51,20 @@ def test_a_trial_without_memory_fails_and_the_search_goes_on(
     assert len(calls) == count
 
 
+def test_a_machine_that_is_gone_is_no_fault_of_the_trial(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search ends, and nothing is noted that would be taken for what the trial came to."""
+
+    def lost(*_: Any, **__: Any) -> te.Result:
+        raise tf.errors.UnavailableError(None, None, "Collective ops is aborted: failed to connect to all addresses")
+
+    monkeypatch.setattr(workshop, "fit", lost)
+    with pytest.raises(tf.errors.UnavailableError):
+        study(tmp_path / "study", max_trials=1)
+    assert [path.stem for path in (tmp_path / "study" / "trials").glob("*.json")] == ["majority"]
+
+
 def test_where_no_trial_ends_the_reason_is_told(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing can be crowned where everything failed."""
 
@@ -70,6 +84,19 @@ def test_the_median_rule() -> None:
     assert why_stop([9.0, 2.0], others) is None
     assert "after 2 epochs" in (why_stop([9.0, 2.1], others) or "")
     assert why_stop([1.0, 9.0], others) is None  # what counts is the lowest so far
+
+
+def test_trials_that_cannot_win_are_stopped_and_baselines_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every trial is one too many, each stops after its first epoch; what it should beat has all of them."""
+    monkeypatch.setattr(runner, "why_stop", lambda curve, others: "it cannot win")
+    found = study(tmp_path / "study", space=space(strategy=probes), max_trials=1)
+    epochs = {trial.name: len(trial.curve) for trial in found.trials}
+    states = {trial.number: (trial.state, trial.reason) for trial in found.trials}
+    assert states == {0: ("stopped", "it cannot win"), None: ("completed", None)}
+    assert epochs["full fine-tuning"] == epochs["from scratch"] == 2
+    assert next(len(trial.curve) for trial in found.trials if trial.number == 0) == 1
 
 
 def test_from_scratch_every_weight_is_another() -> None:

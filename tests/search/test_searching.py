@@ -1,5 +1,6 @@
 """A search from end to end."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +150,22 @@ def test_more_trials_go_on_from_the_ones_there_are(quick: None, tmp_path: Path) 
     [
         ({"data": data(62)}, r"data, train: '\d+ examples, \w+' there, '\d+ examples, \w+' now"),
         ({"space": space(epochs=3)}, "space, epochs: 2 there, 3 now"),
-        ({"space": space(strategy=lambda hp: te.lp_ft(hp.Choice("blocks", [1, 3])))}, "space, hyperparameters"),
-        ({"space": space(head=lambda hp: te.mlp_head([4]))}, "space, draws"),
+        (
+            {
+                "space": space(
+                    strategy=lambda hp: te.lp_ft(1, learning_rate=hp.Float("rate", 1e-3, 0.2, sampling="log"))
+                )
+            },
+            "space, hyperparameters, rate, max_value: 0.1 there, 0.2 now; space, draws: the same values stand",
+        ),
+        (
+            {"space": space(strategy=lambda hp: te.lp_ft(hp.Choice("blocks", [1, 3])))},
+            "rate: {'kind': 'Float'.* there, None now; space, hyperparameters, blocks: None there",
+        ),
+        (
+            {"space": space(head=lambda hp: te.mlp_head([4]))},
+            "holds another study: space, draws: the same values stand",
+        ),
         ({"seed": 1}, "plan, seed: 0 there, 1 now"),
         ({"repeats": 2, "folds": 2}, "plan, folds: 1 there, 2 now; plan, repeats: 1 there, 2 now"),
         ({"early_stopping": False}, "plan, early_stopping: True there, False now"),
@@ -162,6 +177,13 @@ def test_another_search_is_refused_in_the_same_folder(found: te.Study, change: A
     with pytest.raises(ValueError, match=message):
         study(found.folder, **change)
     assert sorted(found.folder.rglob("*")) == before
+
+
+def test_the_same_data_in_another_place_are_the_same(found: te.Study) -> None:
+    """A file that was moved, or is named from another folder, holds what was searched on: the study goes on."""
+    moved = replace(data(), source="elsewhere/images")
+    assert comparable(study(found.folder, data=moved)) == comparable(found)
+    assert te.load_study(found.folder).description["source"] == "elsewhere/images"
 
 
 def test_another_encoder_is_refused_in_the_same_folder(found: te.Study) -> None:

@@ -37,7 +37,9 @@ _ORACLES = ["random", "bayesian", "hyperband", "grid"]
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that share the trials."
 )
 @click.option(
-    "--distribution", type=click.Choice(["mirrored"]), help="Share the batches of each trial among the GPUs here."
+    "--distribution",
+    type=click.Choice(["mirrored", "multi-worker"]),
+    help="Share the batches of each trial among GPUs, or machines.",
 )
 @click.option("--early-stopping/--no-early-stopping", default=True, help="Stop trials that cannot win.  [default: on]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, draw, oracle, training.")

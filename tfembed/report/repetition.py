@@ -93,6 +93,8 @@ def _chosen(plan: Plan) -> dict[str, Any]:
 def _load_encoder(name: str, spec: Mapping[str, Any]) -> str:
     """An expression for an encoder of the search."""
     options = {"kind": spec["kind"]} if spec.get("both") else {}
+    options |= {} if spec["compute"] == "float32" else {"compute": spec["compute"]}
+    options |= {"sequence_length": spec["sequence_length"]} if spec.get("sequence_length") else {}
     if name in CATALOG and spec["weights"] == PRETRAINED:
         return f"te.load_encoder({', '.join([repr(name), *(f'{k}={v!r}' for k, v in options.items())])})"
     options |= {each: spec[each] for each in ("preprocessing", "pooling", "output") if spec[each]}

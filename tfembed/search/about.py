@@ -43,7 +43,8 @@ def describe_parts(data: Dataset) -> dict[str, Any]:
 
 def _encoder(encoder: Encoder) -> dict[str, Any]:
     blocks = [{"name": block.name, "parameters": block.num_parameters} for block in encoder.blocks]
-    return asdict(encoder.spec) | {"dim": encoder.dim, "blocks": blocks}
+    asked = None if encoder.chooses_length else encoder.sequence_length
+    return asdict(encoder.spec) | {"dim": encoder.dim, "blocks": blocks, "sequence_length": asked}
 
 
 def _command() -> str | None:

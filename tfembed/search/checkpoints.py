@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import xxhash
 from safetensors.numpy import load, save
 
+from tfembed.distribution import everywhere
 from tfembed.features.key import encoder_key
 from tfembed.phases import Phase
 from tfembed.predict import ModelParts
@@ -33,31 +35,38 @@ class Checkpoints:
 
     Args:
         folder: An existing folder.
+        distribution: See `train`; of several machines, each with a folder of its own, all must know a result.
     """
 
     folder: Path
+    distribution: tf.distribute.Strategy | None = None
 
     def find(self, parts: ModelParts, key: str) -> PhaseResult | None:
         """Put back the weights that a phase ended with; None where it is not known.
 
         A damaged result is removed with a warning, and the phase is to be run again.
         """
+        found = self._read(key)
+        if not everywhere(self.distribution, found is not None) or found is None:
+            return None
+        variables = _variables(parts)
+        for name, value in found[1].items():
+            variables[name].assign(value)
+        return found[0]
+
+    def _read(self, key: str) -> tuple[PhaseResult, dict[str, np.ndarray]] | None:
         try:
             record = json.loads((self.folder / f"{key}.json").read_text(encoding="utf-8"))
             content = (self.folder / f"{key}.safetensors").read_bytes()
             if xxhash.xxh3_128(content).hexdigest() != record["checksum"]:
                 raise ValueError("its checksum does not fit")
-            result = PhaseResult(**record["result"])
+            return PhaseResult(**record["result"]), load(content)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
             warnings.warn(f"The result of a phase is damaged ({error}): the phase is run again.", stacklevel=2)
             self.remove(key)
             return None
-        variables = _variables(parts)
-        for name, value in load(content).items():
-            variables[name].assign(value)
-        return result
 
     def keep(self, parts: ModelParts, key: str, before: dict[str, np.ndarray], result: PhaseResult) -> None:
         """Keep the weights that moved since `before`, and the result.

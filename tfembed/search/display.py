@@ -17,13 +17,14 @@ class SearchDisplay:
     Args:
         plan: How many trials there are at most, and what they are judged by.
         file: Where to say it; standard error if None.
+        workers: How many trials run at a time.
     """
 
-    def __init__(self, plan: Plan, file: TextIO | None = None) -> None:
-        self._plan, self._file = plan, file or sys.stderr
+    def __init__(self, plan: Plan, file: TextIO | None = None, workers: int = 1) -> None:
+        self._plan, self._file, self._workers = plan, file or sys.stderr, workers
         self._done: list[Trial] = []
         self._best: Trial | None = None
-        self._running = ""
+        self._running, self._over = "", False
         console = Console(file=self._file)
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
         self._bar = Progress(*columns, console=console, transient=True, disable=not self._file.isatty())
@@ -45,9 +46,14 @@ class SearchDisplay:
         else:
             self._bar.console.print(text, markup=False, highlight=False)
 
-    def started(self, name: str) -> None:
-        """A trial or baseline begins."""
-        self._running = name
+    def started(self, name: str, number: int | None) -> None:
+        """A trial, or a baseline without a number, begins; the first baseline behind trials says that they are over."""
+        self._running, self._over = name, number is None and bool(self._done)
+        self._bar.update(self._task, description=self._status())
+
+    def shared(self) -> None:
+        """Trials run in several processes."""
+        self._running = f"trials in {self._workers} processes"
         self._bar.update(self._task, description=self._status())
 
     def ended(self, trial: Trial, known: bool) -> None:
@@ -73,11 +79,14 @@ class SearchDisplay:
         return f"{running}{best}{self._left()}"
 
     def _left(self) -> str:
-        """How long the trials that are left may take, judged by those that were run."""
-        spent = [trial.spent for trial in self._done]
-        if not spent:
+        """How long the trials that are left may take, judged by those that were run; what comes then is said."""
+        count, spent = len(self._done), sum(trial.spent for trial in self._done) / self._workers
+        if self._over or count == self._plan.max_trials:
+            return "; baselines and the winner are left"
+        if not count:
             return ""
-        seconds = sum(spent) / len(spent) * (self._plan.max_trials - len(spent))
+        seconds = spent / count * (self._plan.max_trials - count)
         if self._plan.max_minutes is not None:
-            seconds = min(seconds, max(0.0, 60 * self._plan.max_minutes - sum(spent)))
-        return f"; about {seconds / 60:.0f} min left" if seconds >= 90 else f"; about {seconds:.0f} s left"
+            seconds = min(seconds, max(0.0, 60 * self._plan.max_minutes - spent))
+        left = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+        return f"; about {left} of trials left"

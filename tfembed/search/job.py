@@ -119,6 +119,6 @@ def open_workshop(
         seeds=plan.seeds,
         balanced=plan.balanced,
         cache=cache,
-        checkpoints=Checkpoints(folder / "phases"),
+        checkpoints=Checkpoints(folder / "phases", distribution),
         distribution=distribution,
     )

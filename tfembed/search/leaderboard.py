@@ -88,9 +88,10 @@ def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 
 def leaderboard_table(rows: Sequence[Row], objective: str) -> Table:
     """The leaderboard for people."""
-    table = Table(title="* nothing else is as good, as small and trains as little")
+    table = Table(title="* nothing else is as good, as small and trains as little; export is the size of its weights")
     for name in ("", "trial", objective, "trained", "seconds", "export", "remark"):
-        table.add_column(name, justify="left" if name in ("trial", "remark") else "right")
+        # Of what is too long for the screen nothing is left out.
+        table.add_column(name, justify="left" if name in ("trial", "remark") else "right", overflow="fold")
     for row in rows:
         spread = "" if row.spread is None else f" ± {row.spread:.4f}"
         remark = "; ".join(each for each in ("baseline" * row.baseline, row.state * (row.state != "completed")) if each)

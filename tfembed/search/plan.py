@@ -18,8 +18,8 @@ OBJECTIVES: dict[str, dict[str, str]] = {
     "regression": {"root_mean_squared_error": "min", "mean_absolute_error": "min", "r2": "max"},
 }
 STUDY = "study.json"
-# What may be another when a study is gone on with: more trials, or more time.
-_MAY_CHANGE = ("max_trials", "max_minutes", "versions", "about")
+# What may be another when a study is gone on with: more trials, more time, the same data in another place.
+_MAY_CHANGE = ("max_trials", "max_minutes", "source", "versions", "about")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +131,20 @@ def differences(known: Any, now: Any, where: str = "") -> list[str]:
         >>> differences({"data": {"train": "a1"}, "seed": 0}, {"data": {"train": "b2"}, "seed": 0})
         ["data, train: 'a1' there, 'b2' now"]
     """
+    if where == "space, draws":  # they are keys, which say nothing to people
+        return [] if known == now else [f"{where}: the same values stand for other strategies or heads"]
+    known, now = _by_name(known), _by_name(now)
     if isinstance(known, dict) and isinstance(now, dict):
         names = [name for name in {**known, **now} if name not in _MAY_CHANGE]
         found = [differences(known.get(n), now.get(n), f"{where}, {n}" if where else n) for n in names]
         return [each for several in found for each in several]
     return [] if known == now else [f"{where}: {_short(known)} there, {_short(now)} now"]
+
+
+def _by_name(value: Any) -> Any:
+    """A list of hyperparameters as a dictionary, so that those which differ are told one by one."""
+    has_names = isinstance(value, list) and value and all(isinstance(e, dict) and "name" in e for e in value)
+    return {each["name"]: each for each in value} if has_names else value
 
 
 def _short(value: Any) -> str:

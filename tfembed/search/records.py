@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from safetensors.numpy import load, save
 
+from tfembed.distribution import everywhere
 from tfembed.search.files import read_json, write_json, write_whole
 from tfembed.search.trial import Trial, trial_from_dict
 
@@ -16,9 +18,11 @@ class Records:
 
     Args:
         folder: An existing folder.
+        distribution: See `train`; of several machines, each with a folder of its own, all must have a trial.
     """
 
     folder: Path
+    distribution: tf.distribute.Strategy | None = None
 
     def find(self, key: str) -> Trial | None:
         """A trial that was run; None if it was not.
@@ -27,7 +31,7 @@ class Records:
             ValueError: If its file was altered or torn.
         """
         path = self.folder / f"{key}.json"
-        return trial_from_dict(read_json(path)) if path.exists() else None
+        return trial_from_dict(read_json(path)) if everywhere(self.distribution, path.exists()) else None
 
     def add(self, trial: Trial, predictions: dict[str, np.ndarray]) -> None:
         """Keep a trial.

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tfembed.distribution import everywhere
 from tfembed.search.baselines import MAJORITY, majority, probe, thorough
 from tfembed.search.candidate import Candidate
 from tfembed.search.cost import expected_cost
@@ -38,10 +39,12 @@ class Runner:
 
     def run(self, candidate: Candidate, name: str, number: int | None, values: dict[str, Any]) -> Trial:
         """Run a candidate, or find out what it came to; a baseline has no number."""
-        self._display.started(name)
+        self._display.started(name, number)
         known = self.records.find(candidate.key)
         if known is None:
-            trial, predictions = try_candidate(self.shop, candidate, name, self._watch)
+            # Baselines run to their end: a search should beat what they can do, not what they began with.
+            watch = self._watch if number is not None and self.plan.early_stopping else None
+            trial, predictions = try_candidate(self.shop, candidate, name, watch)
             ended = sum(each.spent for each in self.done) + trial.spent
             trial = replace(trial, number=number, values=values, baseline=number is None, ended=ended)
             self.records.add(trial, predictions)
@@ -63,7 +66,8 @@ class Runner:
     def is_over(self) -> bool:
         """Whether the minutes are spent."""
         spent = sum(trial.spent for trial in self.done if trial.number is not None) / self.workers
-        return self.plan.max_minutes is not None and spent >= 60 * self.plan.max_minutes
+        is_left = self.plan.max_minutes is None or spent < 60 * self.plan.max_minutes
+        return not everywhere(self.shop.distribution, is_left)
 
     def catch_up(self) -> None:
         """Note what other processes have run meanwhile."""
@@ -71,15 +75,15 @@ class Runner:
         for trial in self.records.all():
             if trial.key not in known:
                 self._note(trial, known=False)
+        self._display.shared()
 
     def _note(self, trial: Trial, known: bool) -> None:
         self.done = [each for each in self.done if each.key != trial.key] + [trial]
         self._display.ended(trial, known)
 
     def _watch(self, curve: list[float]) -> str | None:
-        if not self.plan.early_stopping:
-            return None
-        return why_stop(curve, [trial.curve for trial in self.done if trial.curve])
+        reason = why_stop(curve, [trial.curve for trial in self.done if trial.curve])
+        return reason if everywhere(self.shop.distribution, reason is not None) else None
 
 
 def run_all(runner: Runner, space: SearchSpace, run_trials: Callable[[], None]) -> None:

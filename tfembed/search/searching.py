@@ -78,15 +78,16 @@ def search(  # noqa: PLR0913 - all but three have defaults
         repeats: Seeds that each trial is run with, and the winner trained with.
         seed: The first of them; also of the folds and the oracle.
         balanced: Whether every class counts the same, however many examples it has.
-        early_stopping: Whether a trial that cannot win is stopped.
+        early_stopping: Whether a trial that cannot win is stopped; baselines are not.
         mixed_precision: Whether encoders compute in bfloat16 while they train; for GPUs, see `accelerate`.
         jit_compile: Whether XLA compiles what trains; for GPUs, see `accelerate`.
         cache: Features that are known already.
         workers: Processes that share the trials; each loads the encoders itself, so that none may be an object. On
             several machines, how many there are in all: where keras-tuner's environment variables name this process
             chief or worker, it is that, and a worker gives back the study as it is when the trials are over.
-        distribution: Shares each batch of a trial among the devices of this machine; see `train`. Most trials are too
-            small to gain from it: where there are many of them, give each worker a device of its own.
+        distribution: Shares each batch of a trial among the devices of this machine, or of several, each of which makes
+            the same call with a directory of its own; see `train`. Most trials are too small to gain from it: where
+            there are many of them, give each worker a device of its own.
 
     Raises:
         ValueError: If something of that is wrong, the folder holds another study, or no trial ran to its end.
@@ -156,10 +157,10 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
     if team is not None and not team.leads:
         share_trials(job, team, lambda: None)
         return load_study(folder)
-    with _alone(folder), _without_repetition(), SearchDisplay(plan) as display:
+    with _alone(folder), _without_repetition(), SearchDisplay(plan, workers=workers) as display:
         sweep(folder)
         display.say(describe(sketched))
-        runner = Runner(shop, plan, Records(folder / "trials"), display)
+        runner = Runner(shop, plan, Records(folder / "trials", shop.distribution), display)
         alone = partial(run_trials, runner, chosen, folder)
         run_all(runner, chosen, alone if team is None else partial(share_trials, job, team, runner.catch_up))
         winner = choose(runner.done, plan)
@@ -173,11 +174,6 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
 def _check_sharing(distribution: tf.distribute.Strategy | None, team: Team | None) -> None:
     if distribution is not None and team is not None:
         raise ValueError("Either trials are shared among processes, or each among devices: pass one of the two.")
-    if isinstance(distribution, tf.distribute.MultiWorkerMirroredStrategy):
-        raise ValueError(
-            "distribution: the trials of a search are not spread over machines, which would have to decide alike. Let "
-            "the machines share the trials, see `workers`, or pass a MirroredStrategy."
-        )
 
 
 def _loaders(given: Any, is_shared: bool) -> dict[str, Callable[[], Encoder]]:

@@ -11,6 +11,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from tfembed.data import Dataset, Split
+from tfembed.distribution import everywhere
 from tfembed.encoders.encoder import INPUTS
 from tfembed.predict import evaluate, parts_of, predict
 from tfembed.runs import BEST, save_run
@@ -80,10 +81,9 @@ def crown(shop: Workshop, trial: Trial, data: Dataset, folder: Path) -> dict[str
     key = f"{content_key(everything.train)}-{content_key(data.test)}"
     identity = {"trial": trial.key, "candidate": candidate.to_dict(), "data": key, "seeds": list(shop.seeds)}
     path, best = folder / RESULT, folder / BEST
-    if path.exists() and best.exists():
-        known: dict[str, Any] = read_json(path)
-        if all(known[name] == value for name, value in identity.items()):
-            return known
+    known: dict[str, Any] = read_json(path) if path.exists() and best.exists() else {}
+    if everywhere(shop.distribution, all(known.get(name) == value for name, value in identity.items())):
+        return known
     path.unlink(missing_ok=True)
     shutil.rmtree(best, ignore_errors=True)
     runs = []

@@ -23,6 +23,8 @@ from tfembed.search.trial import Trial, summarize
 from tfembed.train import Result, fit, train
 
 Arrays = dict[str, np.ndarray]
+# Another machine of a distribution is gone, which is no fault of the trial.
+_MACHINE_GONE = (tf.errors.UnavailableError, tf.errors.AbortedError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,7 @@ def try_candidate(shop: Workshop, candidate: Candidate, name: str, watch: Watch 
     """Train a candidate with every seed on every fold, and measure it on what it has not seen.
 
     Running out of memory, a loss that is no number, or a strategy that the encoder cannot bear make a failed trial with
-    its reason; a disk that cannot be written ends the search.
+    its reason; a disk that cannot be written ends the search, and so does a machine of a distribution that is gone.
 
     Args:
         shop: What trials share.
@@ -90,12 +92,13 @@ def try_candidate(shop: Workshop, candidate: Candidate, name: str, watch: Watch 
 
     Raises:
         OSError: If the disk is full or cannot be written.
+        tf.errors.UnavailableError: If another machine is gone.
     """
     began, attempt = time.perf_counter(), _Attempt()
     try:
         attempt.run(shop, candidate, watch)
         state, reason = ("completed", None) if attempt.stopped is None else ("stopped", attempt.stopped)
-    except OSError:
+    except (OSError, *_MACHINE_GONE):
         raise
     except Exception as error:
         state, reason = "failed", explain(error)
