@@ -4,9 +4,12 @@ import inspect
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 import pytest
+import tensorflow as tf
 from spared_gate import spared_gate
 
 import tfembed as te
@@ -153,10 +156,24 @@ def test_commands_in_blocks_run(place: Path) -> None:
             cli.main(arguments, prog_name="tfembed", standalone_mode=False)
 
 
+OTHERS, OURS = TEXTS["troubleshooting.md"].split("## Messages of tfembed")
+
+
 def test_messages_of_the_troubleshooting_guide_are_ours() -> None:
-    """Messages that users look up are those of the source; the first four come from other libraries."""
-    messages = re.findall(r"^\| `([^`]+)`", TEXTS["troubleshooting.md"], re.MULTILINE)[4:]
+    """Messages that users look up are those of the source."""
+    messages = re.findall(r"^\| `([^`]+)`", OURS, re.MULTILINE)
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tfembed").rglob("*.py"))
     joined = re.sub(r'"\s*f?"', "", source)  # strings that are written over several lines
-    assert len(messages) > 5
+    assert len(messages) > 8
     assert [message for message in messages if message not in joined] == []
+
+
+@pytest.mark.parametrize("texts", [["a text", "another"], np.array(["a text", "another"])], ids=["list", "array"])
+def test_messages_of_keras_are_those_of_the_guide(texts: Any, minilm: Any) -> None:
+    """What Keras says where it is given texts that are no tensor, and what the guide tells to do."""
+    model = te.build_text_classifier(minilm, ["a", "b"])
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 - which message it is, is what is tested
+        model.predict(texts, verbose=0)
+    messages = re.findall(r"^\| `([^`]+)` \| Keras was given", OTHERS, re.MULTILINE)
+    assert [message for message in messages if str(raised.value).startswith(message)]
+    assert model.predict(tf.constant(texts), verbose=0).shape == (2, 2)
