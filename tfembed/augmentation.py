@@ -24,6 +24,14 @@ class Augmentation:
         zoom: At most this share larger or smaller.
         brightness: At most this share of the value range lighter or darker.
         contrast: At most this share more or less.
+
+    Raises:
+        ValueError: If a share is not from 0 to below 1, or the rotation not from 0 to 180.
+
+    Example:
+        >>> gentle = Augmentation(rotation=5, flip=True)
+        >>> gentle.rotation, gentle.shift
+        (5, 0.1)
     """
 
     flip: bool = False
@@ -47,7 +55,7 @@ def augment(data: Dataset, num_copies: int, *, augmentation: Augmentation | None
     Images are decoded and changed in parallel; the same seed gives the same copies.
 
     Args:
-        data: Images with labels.
+        data: Images with labels, as pixels `uint8 (n, height, width)` or `(n, height, width, 3)`, paths or bytes.
         num_copies: Of each image, at least 1.
         augmentation: What may happen to them; `Augmentation()` if None.
         seed: Of what is drawn.

@@ -132,6 +132,9 @@ def build_embedder(encoder: Encoder, *, normalize: bool = True, inputs: str = "a
     Returns:
         A model from texts, or images, to float32 `(n, dim)`.
 
+    Raises:
+        ValueError: If `inputs` is neither `"arrays"` nor `"bytes"`.
+
     Example:
         >>> import tensorflow as tf, tfembed as te
         >>> model = te.build_embedder(te.load_encoder("minilm"))

@@ -95,8 +95,9 @@ def rejection_threshold(
 
     Args:
         model: A classifier from one of the builders.
-        known: Examples of the classes that the model was not trained on, such as `data.validation.examples`.
-        unknown: Examples of none of the classes.
+        known: Examples of its classes, `(n,)` or pixels as `predict` takes them, that the model was not trained on:
+            `data.validation.examples`.
+        unknown: Examples of none of the classes, likewise.
 
     Returns:
         A score in [0, 1].

@@ -12,7 +12,7 @@ NORMALIZATIONS = ("batch", "layer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """A head, as `linear_head`, `mlp_head` and `cosine_head` make them.
+    """A head, as `linear_head`, `mlp_head` and `cosine_head` make them: from embeddings `(n, dim)` to logits.
 
     Attributes:
         kind: `"linear"`, `"mlp"` or `"cosine"`.
@@ -21,6 +21,13 @@ class Head:
         dropout: Share of the values dropped in front of the last layer, in [0, 1).
         normalization: `"batch"`, `"layer"` or None, behind each hidden layer.
         scale: Of cosines: logits are in [-scale, scale].
+
+    Raises:
+        ValueError: If the dropout is no share, the normalization is unknown, or a hidden layer has no units.
+
+    Example:
+        >>> Head(kind="mlp", units=(64,), normalization="layer").activation
+        'relu'
     """
 
     kind: str
@@ -40,7 +47,13 @@ class Head:
 
 
 def linear_head(*, dropout: float = 0.0) -> Head:
-    """One dense layer. It can be solved to the optimum, which `train` does.
+    """One dense layer, from `(n, dim)` to `(n, num_classes)`. It can be solved to the optimum, which `train` does.
+
+    Args:
+        dropout: Share of the embedding's values dropped in training, in [0, 1).
+
+    Raises:
+        ValueError: If the dropout is no such share.
 
     Example:
         >>> linear_head().kind
@@ -52,7 +65,16 @@ def linear_head(*, dropout: float = 0.0) -> Head:
 def mlp_head(
     units: Sequence[int] = (128,), *, activation: str = "relu", dropout: float = 0.2, normalization: str | None = None
 ) -> Head:
-    """Hidden layers in front of the dense one.
+    """Hidden layers in front of the dense one: `(n, dim)` to `(n, units)` of each, to `(n, num_classes)`.
+
+    Args:
+        units: Sizes of the hidden layers.
+        activation: Of the hidden layers, as Keras names it.
+        dropout: Share of the values dropped in front of the last layer, in [0, 1).
+        normalization: `"batch"`, `"layer"` or None, behind each hidden layer.
+
+    Raises:
+        ValueError: If one of them is none of these; see `Head`.
 
     Example:
         >>> mlp_head([64, 32]).units
@@ -63,6 +85,9 @@ def mlp_head(
 
 def cosine_head(*, scale: float = 16.0) -> Head:
     """Cosines to one learnt vector per class, times a scale (https://arxiv.org/abs/1904.04232).
+
+    Args:
+        scale: Logits `(n, num_classes)` lie in [-scale, scale].
 
     Example:
         >>> cosine_head(scale=10.0).scale

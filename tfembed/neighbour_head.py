@@ -54,6 +54,17 @@ class NeighbourHead:
         data: Where the neighbours are from: the training part.
         vectors: Of the training examples, `(n, dim)`.
         neighbours: How many are asked.
+
+    Raises:
+        ValueError: By `predict`, if the examples are not of the encoder's kind.
+
+    Example:
+        >>> import tfembed as te
+        >>> shades = np.stack([np.full([8, 8], shade, "uint8") for shade in (0, 250)])
+        >>> data = te.Dataset.from_arrays(shades, ["black", "white"], validation=0, test=0)
+        >>> found = te.knn_head("glyphs", data, neighbours=1).predict(np.full([1, 8, 8], 240, "uint8"))
+        >>> [(each.label, each.score, int(each.votes[0].example.max())) for each in found]
+        [('white', 1.0, 250)]
     """
 
     def __init__(self, embedder: Embedder, data: Dataset, vectors: np.ndarray, neighbours: int) -> None:

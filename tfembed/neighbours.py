@@ -20,6 +20,13 @@ class Neighbour:
     Attributes:
         example: As it was given; a word of the vocabulary where nothing was.
         similarity: The cosine of the two embeddings, from -1 to 1.
+
+    Example:
+        >>> import tfembed as te
+        >>> black, grey = np.zeros([8, 8], "uint8"), np.full([8, 8], 100, "uint8")
+        >>> found = te.nearest(te.load_encoder("glyphs"), black, among=[grey], k=1)[0]
+        >>> found.example is grey, -1 <= found.similarity <= 1
+        (True, True)
     """
 
     example: Any
@@ -33,7 +40,8 @@ def nearest(
 
     Args:
         encoder: Of texts or images.
-        query: A word, a text, or an image as encoded bytes, a path or uint8 pixels.
+        query: A word, a text, or an image as encoded bytes, a path or pixels `uint8 (height, width)`, with a last axis
+            of 1 or 3 if it has one.
         among: Examples to search in; the vocabulary of word vectors if None. The query itself is left out.
         k: How many to return at the most.
 

@@ -47,6 +47,13 @@ class Phase:
             head and loss stay in float32. Faster on GPUs, and on processors, that multiply in bfloat16.
         jit_compile: Whether XLA compiles what is run of the encoder. It does so for each shape of a batch, which takes
             seconds: worth it for images, and for texts where there are many epochs.
+
+    Raises:
+        ValueError: If a number is out of its range, or the fields do not go together, naming the phase.
+
+    Example:
+        >>> Phase(name="top two", unfreeze=2, learning_rate=1e-4, layer_decay=0.5).epochs
+        20
     """
 
     name: str

@@ -47,7 +47,14 @@ class Predictions:
     Attributes:
         labels: The likeliest class of each; for several labels all those of at least 0.5; none for regressions.
         probabilities: float32 `(n, num_classes)`; for regressions the values `(n, 1)`.
-        logits: What the probabilities were made of, before the temperature.
+        logits: What the probabilities were made of, before the temperature, of the same shape.
+
+    Example:
+        >>> import tfembed as te
+        >>> model = te.build_image_classifier(te.load_encoder("glyphs"), ["a", "b"])
+        >>> found = te.predict(model, np.zeros([3, 8, 8], "uint8"))
+        >>> len(found.labels), found.logits.shape
+        (3, (3, 2))
     """
 
     labels: tuple[Any, ...]
@@ -81,7 +88,8 @@ def predict(
 
     Args:
         model: From one of the builders.
-        examples: Texts; or images as paths, encoded bytes, or uint8 pixels.
+        examples: Texts `(n,)`; or images as paths, encoded bytes, or pixels `uint8 (n, height, width)`, with a last
+            axis of 1 or 3 if they have one.
         cache: Where embeddings are kept.
 
     Raises:

@@ -26,6 +26,15 @@ def save_run(folder: str | os.PathLike[str], model: keras.Model, result: Result,
 
     Raises:
         ValueError: If the folder exists.
+
+    Example:
+        >>> import tempfile, numpy as np, tfembed as te
+        >>> data = te.Dataset.from_arrays(np.zeros([4, 8, 8], "uint8"), ["a", "b"] * 2, validation=0, test=0)
+        >>> model = te.build_image_classifier(te.load_encoder("glyphs"), data.class_names)
+        >>> result = te.train(model, data, te.linear_probe())
+        >>> folder = save_run(Path(tempfile.mkdtemp(), "mine"), model, result, {"note": "four black squares"})
+        >>> sorted(path.name for path in folder.iterdir())
+        ['model.keras', 'run.json']
     """
     target = Path(folder)
     check_free(target)
@@ -72,8 +81,20 @@ def load_run(folder: str | os.PathLike[str], *, trust: bool = False) -> tuple[ke
         folder: The run, or the study.
         trust: Read models as well that could do more than compute, as their encoder was trusted when they were made.
 
+    Returns:
+        The model, from texts `(n,)` or images to probabilities `(n, num_classes)`, and the record.
+
     Raises:
         ValueError: If the folder is neither.
+
+    Example:
+        >>> import tempfile, numpy as np, tfembed as te
+        >>> data = te.Dataset.from_arrays(np.zeros([4, 8, 8], "uint8"), ["a", "b"] * 2, validation=0, test=0)
+        >>> model = te.build_image_classifier(te.load_encoder("glyphs"), data.class_names)
+        >>> result = te.train(model, data, te.linear_probe())
+        >>> again, record = load_run(te.save_run(Path(tempfile.mkdtemp(), "mine"), model, result, {}))
+        >>> again.output.shape, record["result"]["strategy"]["name"]
+        ((None, 2), 'linear_probe')
     """
     path = Path(folder)
     if (path / BEST).is_dir() and not (path / _MODEL).exists():

@@ -20,6 +20,14 @@ class Strategy:
     Attributes:
         name: What people call it, such as `lp_ft(1)`.
         phases: At least one.
+
+    Raises:
+        ValueError: If there is no phase, or they do not take the same depths.
+
+    Example:
+        >>> probe, tune = Phase(name="probe", solve=True), Phase(name="tune", unfreeze=1, learning_rate=1e-4)
+        >>> [phase.name for phase in Strategy(name="mine", phases=(probe, tune)).phases]
+        ['probe', 'tune']
     """
 
     name: str
@@ -62,7 +70,8 @@ def linear_probe(*, depths: tuple[int, ...] = ()) -> Strategy:
 
     Args:
         depths: Cuts whose features, pooled, are joined to the embedding that the head takes, as in Head2Toe
-            (https://arxiv.org/abs/2201.03529): depth k lies behind k blocks. None for the embedding alone.
+            (https://arxiv.org/abs/2201.03529): depth k lies behind k blocks. Empty for the embedding alone. With d
+            values behind each of m depths, the head takes `(n, dim + m * d)`.
 
     Example:
         >>> [phase.unfreeze for phase in linear_probe().phases]
@@ -78,6 +87,14 @@ def linear_probe(*, depths: tuple[int, ...] = ()) -> Strategy:
 
 def top_blocks(num_unfrozen: int, *, learning_rate: float = 1e-4, epochs: int = 20) -> Strategy:
     """Train the head and the top blocks together from the start; then solve the head.
+
+    Args:
+        num_unfrozen: The top blocks that train, from 0 on.
+        learning_rate: Of the head and the last block.
+        epochs: At most; training stops when the validation loss no longer falls.
+
+    Raises:
+        ValueError: If a number is out of its range; see `Phase`.
 
     Example:
         >>> [phase.unfreeze for phase in top_blocks(2).phases]
@@ -95,6 +112,9 @@ def only_block(block: int | str, *, learning_rate: float = 1e-4, epochs: int = 2
         block: Its place from the input end, from 0 on; below 0 from the output end, -1 the last; or its name.
         learning_rate: Of the block.
         epochs: At most.
+
+    Raises:
+        ValueError: If a number is out of its range; see `Phase`.
 
     Example:
         >>> only_block(0).phases[1].unfreeze
@@ -117,6 +137,9 @@ def gradual(
         layer_decay: Factor of the learning rate from one block to the one below it.
         epochs: Of each phase.
 
+    Raises:
+        ValueError: If it unfreezes no block, or a number is out of its range; see `Phase`.
+
     Example:
         >>> [phase.unfreeze for phase in gradual(2).phases]
         [False, 1, 2, False]
@@ -133,6 +156,14 @@ def gradual(
 def lp_ft(num_unfrozen: int, *, learning_rate: float = 1e-4, epochs: int = 20) -> Strategy:
     """Probe, then fine-tune the top blocks from the probe's solution (https://arxiv.org/abs/2202.10054).
 
+    Args:
+        num_unfrozen: The top blocks that train, from 0 on.
+        learning_rate: Of the head and the last block.
+        epochs: At most; training stops when the validation loss no longer falls.
+
+    Raises:
+        ValueError: If a number is out of its range; see `Phase`.
+
     Example:
         >>> [phase.name for phase in lp_ft(1).phases]
         ['probe', 'fine-tune', 'solve']
@@ -143,6 +174,13 @@ def lp_ft(num_unfrozen: int, *, learning_rate: float = 1e-4, epochs: int = 20) -
 
 def full(*, learning_rate: float = 3e-5, epochs: int = 20) -> Strategy:
     """Train everything; then solve the head.
+
+    Args:
+        learning_rate: Of the head and the last block.
+        epochs: At most; training stops when the validation loss no longer falls.
+
+    Raises:
+        ValueError: If a number is out of its range; see `Phase`.
 
     Example:
         >>> full().phases[0].unfreeze
@@ -155,6 +193,13 @@ def full(*, learning_rate: float = 3e-5, epochs: int = 20) -> Strategy:
 def biases(*, learning_rate: float = 1e-3, epochs: int = 20) -> Strategy:
     """Probe, then train the biases alone, of all blocks (BitFit, https://arxiv.org/abs/2106.10199).
 
+    Args:
+        learning_rate: Of the head and the biases.
+        epochs: At most; training stops when the validation loss no longer falls.
+
+    Raises:
+        ValueError: If a number is out of its range; see `Phase`.
+
     Example:
         >>> biases().phases[1].unfreeze
         'biases'
@@ -164,6 +209,13 @@ def biases(*, learning_rate: float = 1e-3, epochs: int = 20) -> Strategy:
 
 def norms(*, learning_rate: float = 1e-3, epochs: int = 20) -> Strategy:
     """Probe, then train scales and offsets of the normalisation layers alone (https://arxiv.org/abs/2003.00152).
+
+    Args:
+        learning_rate: Of the head, the scales and the offsets.
+        epochs: At most; training stops when the validation loss no longer falls.
+
+    Raises:
+        ValueError: If a number is out of its range; see `Phase`.
 
     Example:
         >>> norms().phases[1].unfreeze
@@ -182,6 +234,9 @@ def lora(rank: int = 8, *, num_unfrozen: int | bool = True, learning_rate: float
         num_unfrozen: The top blocks that get them; True for all.
         learning_rate: Of the additions.
         epochs: At most.
+
+    Raises:
+        ValueError: If a number is out of its range; see `Phase`.
 
     Example:
         >>> lora(4).phases[1].lora_rank
@@ -202,6 +257,9 @@ def contrastive(num_unfrozen: int, *, learning_rate: float = 1e-4, steps: int = 
         num_unfrozen: The top blocks that train; with few classes and few examples, all layers.
         learning_rate: Of these.
         steps: Batches in all.
+
+    Raises:
+        ValueError: If a number is out of its range; see `Phase`.
 
     Example:
         >>> [phase.name for phase in contrastive(2).phases]

@@ -31,6 +31,14 @@ class Result:
         seed: What the order of examples, dropout and the folds were drawn with.
         strategy: What was carried out.
         phases: What each phase did.
+
+    Example:
+        >>> import tfembed as te
+        >>> data = te.Dataset.from_arrays(np.zeros([4, 8, 8], "uint8"), ["a", "b"] * 2, validation=0, test=0)
+        >>> model = te.build_image_classifier(te.load_encoder("glyphs"), data.class_names)
+        >>> result = te.train(model, data, te.linear_probe())
+        >>> result.strategy.name, [phase.name for phase in result.phases], result.metrics["train"]["accuracy"]
+        ('linear_probe', ['probe'], 0.5)
     """
 
     metrics: dict[str, dict[str, float]]

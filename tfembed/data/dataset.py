@@ -29,6 +29,14 @@ class Dataset:
         source: The file or folder, or `"arrays"`.
         seed: The seed the parts were drawn with.
         recipe: How to make it again of its files; None where it was made of something in memory.
+
+    Raises:
+        ValueError: If the kind or the task is unknown. `from_arrays` says what it wants of examples and labels.
+
+    Example:
+        >>> data = Dataset.from_arrays(["yes", "yeah", "yep", "no", "nope", "nah"], ["y"] * 3 + ["n"] * 3)
+        >>> data.kind, data.task, len(data.train), data.test.labels.shape
+        ('text', 'classification', 2, (2,))
     """
 
     kind: str

@@ -15,6 +15,9 @@ class Split:
             `uint8` of shape `(n, height, width)` or `(n, height, width, 3)`.
         labels: Classes, `int32 (n,)`; several labels, multi-hot `float32 (n, num_classes)`; targets, `float32 (n,)`.
 
+    Raises:
+        ValueError: If there is not one label for each example.
+
     Example:
         >>> split = Split(examples=np.array(["yes", "no"], object), labels=np.array([1, 0], np.int32))
         >>> len(split), split.subset([1]).examples.tolist()

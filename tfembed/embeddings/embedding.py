@@ -29,6 +29,16 @@ class Embedded:
         dim: The length of a vector.
         num_failed: Rows that are in the file of failures.
         fingerprint: Of the encoder.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / "pictures").mkdir()
+        >>> Image.new("RGB", (8, 8)).save(folder / "pictures" / "black.png")
+        >>> found = embed_file("glyphs", folder / "pictures", folder / "pictures.npy")
+        >>> found.num_rows, found.dim, np.load(found.output).shape
+        (1, 192, (1, 192))
     """
 
     output: Path

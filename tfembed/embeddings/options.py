@@ -22,6 +22,9 @@ class EmbedOptions:
             first one.
         rows_per_part: So many rows are in memory, and lost by an interruption, at most.
 
+    Raises:
+        ValueError: If a column is kept that is written anyway, or a part has no rows.
+
     Example:
         >>> EmbedOptions(keep=("vector",))
         Traceback (most recent call last):

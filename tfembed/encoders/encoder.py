@@ -41,6 +41,10 @@ class Encoder(keras.layers.Layer):
         trained_with: The strategy that the weights were trained with, as JSON; None if they are the pretrained ones.
         **layer_options: Options of `keras.layers.Layer`.
 
+    Raises:
+        ValueError: By `unfreeze` and `cut`, if there is no such block; when it is called, if the examples are not what
+            it takes.
+
     Example:
         >>> import numpy as np
         >>> from tfembed import load_encoder

@@ -107,6 +107,14 @@ def rollback(base_path: str | os.PathLike[str]) -> Version:
 
     Raises:
         ValueError: If there is no version below the highest.
+
+    Example:
+        >>> import tempfile
+        >>> base = Path(tempfile.mkdtemp())
+        >>> (base / "1").mkdir(), (base / "2").mkdir()  # as two calls of `export` make them
+        (None, None)
+        >>> rollback(base).number
+        1
     """
     served = [version for version in versions(base_path) if not version.withdrawn]
     if len(served) < 2:

@@ -36,6 +36,10 @@ class Hit:
         id: Of the row.
         similarity: The cosine of the two vectors, from -1 to 1.
         columns: What was kept of the row.
+
+    Example:
+        >>> Hit(id=3, similarity=0.8, columns={"text": "a red shoe"}).columns["text"]
+        'a red shoe'
     """
 
     id: Any
@@ -52,6 +56,22 @@ class Index:
         client: Of Milvus.
         name: Of the collection.
         local: Its file; None on a cluster.
+
+    Raises:
+        ValueError: By its methods, if the collection is not tfembed's, not whole, or of another encoder.
+
+    Example:
+        >>> import tempfile, tfembed as te
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "a.csv").write_text("text\\na red shoe\\na straw hat\\n")
+        >>> options = te.EmbedOptions(keep=("text",))
+        >>> encoder = te.load_encoder("minilm")
+        >>> vectors = te.embed_file(encoder, folder / "a.csv", folder / "a.parquet", options).output
+        >>> with te.open_index(folder / "a.db") as index:
+        ...     _ = index.upsert(vectors)
+        ...     hits = index.query(["crimson boots"], encoder=encoder, limit=1)
+        >>> [[hit.columns["text"] for hit in each] for each in hits]
+        [['a red shoe']]
     """
 
     def __init__(self, client: Any, name: str, local: Path | None) -> None:
@@ -75,7 +95,11 @@ class Index:
 
     @property
     def about(self) -> dict[str, Any]:
-        """Which encoder wrote it, with which columns; empty before anything was written."""
+        """Which encoder wrote it, with which columns; empty before anything was written.
+
+        Raises:
+            ValueError: If tfembed did not write the collection.
+        """
         if not self._client.has_collection(self.name):
             return {}
         found = self._client.describe_collection(self.name)

@@ -30,6 +30,11 @@ def open_index(base: str | os.PathLike[str], *, uri: str | None = None) -> Index
     Raises:
         ValueError: If pymilvus is not installed, the name is none, or another process has the file open.
         ConnectionError: If the cluster cannot be reached.
+
+    Example:
+        >>> with open_index(Path(tempfile.mkdtemp(), "shoes.db")) as index:
+        ...     index.name, len(index)
+        ('shoes', 0)
     """
     milvus = load_pymilvus()
     if uri is not None:

@@ -32,6 +32,9 @@ class SearchSpace:
         head: Likewise to a head.
         epochs: Of each phase at most, where Hyperband or a baseline needs to know.
 
+    Raises:
+        ValueError: If there are no encoders, two of one name, or no epochs.
+
     Example:
         >>> space = SearchSpace(
         ...     encoders=("minilm",),
@@ -51,7 +54,11 @@ class SearchSpace:
             raise ValueError(f"A search space of {self.epochs} epochs: pass 1 or more.")
 
     def candidate(self, hp: Any) -> Candidate:
-        """Ask the space for what keras-tuner's hyperparameters stand for; Hyperband's epochs are kept to."""
+        """Ask the space for what keras-tuner's hyperparameters stand for; Hyperband's epochs are kept to.
+
+        Raises:
+            ValueError: If the space's functions give no `Strategy` or no `Head`.
+        """
         name = hp.Choice("encoder", list(self.encoders)) if len(self.encoders) > 1 else self.encoders[0]
         strategy, head = self.strategy(hp), self.head(hp)
         if not isinstance(strategy, Strategy) or not isinstance(head, Head):

@@ -27,6 +27,16 @@ class Study:
         trials: All of them, baselines included.
         result: What the winner came to on the test part: `name`, `candidate`, `test` and `spread` by metric, and
             `runs`, one for each seed. None while the search is not done.
+
+    Raises:
+        ValueError: By `best_model`, if the search is not done.
+
+    Example:
+        >>> begun = Study(folder=Path("found"), description={}, trials=(), result=None)
+        >>> begun.best_model()  # `search` shows one that is done
+        Traceback (most recent call last):
+        ...
+        ValueError: found: the search is not done. Run it again: it goes on where it was.
     """
 
     folder: Path
@@ -55,7 +65,12 @@ class Study:
         return load_run(self.folder / BEST)[0]
 
     def predictions(self, trial: Trial) -> dict[str, np.ndarray]:
-        """What a trial says of validation examples; see `Records.predictions`."""
+        """What a trial says of n validation examples; empty for one that failed.
+
+        Returns:
+            `rows`, where they stand, `fold` and `labels`, each `(n,)` (of several labels `(n, num_classes)`), and
+            `outputs`, the probabilities `(n, num_classes)`, or the values `(n, 1)` of a regression.
+        """
         return Records(self.folder / "trials").predictions(trial.key)
 
 
@@ -64,6 +79,12 @@ def load_study(folder: str | os.PathLike[str]) -> Study:
 
     Raises:
         ValueError: If the folder is none.
+
+    Example:
+        >>> load_study("nowhere")
+        Traceback (most recent call last):
+        ...
+        ValueError: nowhere is no study: expected study.json in it, as `tfembed search --out` writes it.
     """
     path = Path(folder)
     if not (path / STUDY).is_file():

@@ -46,7 +46,8 @@ class Client:
             signature_name: The signature.
 
         Returns:
-            The outputs by name, with a row for each example, in their order. Strings are `str` where they are text.
+            The outputs by name, with a row for each example, in their order: of what `export` wrote, `label` and
+            `score` `(n,)`, `labels` and `scores` `(n, num_classes)`. Strings are `str` where they are text.
 
         Raises:
             NotFoundError: If there is no such model or version.

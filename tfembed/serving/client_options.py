@@ -21,6 +21,13 @@ class ClientOptions:
         certificate_authority: PEM of who signed the server's certificate; None for those that the system trusts.
         certificate: PEM of the client's own certificate, where the server wants one; with `key`.
         key: PEM of its key.
+
+    Raises:
+        ValueError: If a number is out of its range, or two fields do not go together.
+
+    Example:
+        >>> ClientOptions(timeout=5, label="stable").retries
+        3
     """
 
     version: int | None = None
