@@ -6,10 +6,10 @@ Banking77 with 5 and 10 examples a class (SetFit with 300 steps), UCI sentiment 
 have MiniLM and the same draws. tfembed has a probe and a contrastive strategy; which depths, blocks and steps was
 settled on draws of training examples that no case has, the rest is chosen by folds of those of the case. Seconds are
 those of training and of encoding the training examples, with an empty cache. Logistic regression has scikit-learn's
-defaults; AutoGluon takes the same embeddings, half a minute and its own. Keras has `compile` and `fit` alone: everything
-trained at one rate, or block after block from the head on, as fastai does; the epochs are those that tutorials have,
-and were not searched for. SetFit and AutoGluon are installed into environments of their own (in --environments), and
-run on the same number of threads; SetFit's seconds are those of `train`.
+defaults; AutoGluon takes the same embeddings, half a minute and its own. Keras has `compile` and `fit` alone:
+everything trained at one rate, or block after block from the head on, as fastai does; the epochs are those that
+tutorials have, and were not searched for. SetFit and AutoGluon are installed into environments of their own (in
+--environments), and run on the same number of threads; SetFit's seconds are those of `train`.
 """
 
 import argparse

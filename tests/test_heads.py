@@ -67,3 +67,9 @@ def test_heads_are_checked(make, message):
     """A value that makes no sense is refused, saying what to pass."""
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_kind_that_there_is_not_is_refused():
+    """A head made by hand, or read from a file of later versions, is no dense layer under another name."""
+    with pytest.raises(ValueError, match=r"^Unknown kind of head 'linaer': pass one of linear, mlp, cosine\.$"):
+        te.Head(kind="linaer")

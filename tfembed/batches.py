@@ -18,7 +18,8 @@ _BATCHES_PER_SORTING = 12
 # A batch has parts, each of like length and padded for itself: less padding than in batches of like length throughout,
 # and batches that are as mixed as the examples. Parts of a few rows would cost more than their padding.
 _MOST_PARTS, _ROWS_IN_PART = 4, 8
-_ROWS_IN_DRAWN_PART = 16  # phases with batches drawn by class have few steps: tracing another part takes several of them
+# Phases with batches drawn by class have few steps: tracing another part takes as long as several of them.
+_ROWS_IN_DRAWN_PART = 16
 _ANY_EXAMPLES = np.zeros(_MOST_PARTS, np.int64)  # to see what tensors there are
 
 

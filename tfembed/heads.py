@@ -1,6 +1,6 @@
 """Heads: what is put on an embedding. A head is a value; `build_head` makes layers of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ class Head:
         scale: Of cosines: logits are in [-scale, scale].
 
     Raises:
-        ValueError: If the dropout is no share, the normalization is unknown, or a hidden layer has no units.
+        ValueError: If kind or normalization are unknown, the dropout is no share, or a hidden layer has no units.
 
     Example:
         >>> Head(kind="mlp", units=(64,), normalization="layer").activation
@@ -38,6 +38,8 @@ class Head:
     scale: float = 16.0
 
     def __post_init__(self) -> None:
+        if self.kind not in _LOGITS:
+            raise ValueError(f"Unknown kind of head {self.kind!r}: pass one of {', '.join(_LOGITS)}.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"Dropout {self.dropout} is no share: pass a number from 0 to below 1.")
         if self.normalization not in (None, *NORMALIZATIONS):
@@ -140,11 +142,20 @@ def build_head(head: Head, dim: int, num_outputs: int) -> keras.Sequential:
         layers.append(keras.layers.Activation(head.activation))
     if head.dropout:
         layers.append(keras.layers.Dropout(head.dropout))
-    if head.kind == "cosine":
-        layers.append(Cosine(num_outputs, head.scale, name="logits"))
-    else:
-        layers.append(keras.layers.Dense(num_outputs, kernel_initializer=_initializer(len(head.units)), name="logits"))
+    layers.append(_LOGITS[head.kind](head, num_outputs))
     return keras.Sequential(layers, name="head")
+
+
+def _dense(head: Head, num_outputs: int) -> keras.layers.Layer:
+    return keras.layers.Dense(num_outputs, kernel_initializer=_initializer(len(head.units)), name="logits")
+
+
+def _cosine(head: Head, num_outputs: int) -> keras.layers.Layer:
+    return Cosine(num_outputs, head.scale, name="logits")
+
+
+# The last layer of a head, by its kind.
+_LOGITS: dict[str, Callable[[Head, int], keras.layers.Layer]] = {"linear": _dense, "mlp": _dense, "cosine": _cosine}
 
 
 def rebuild_head(layers: keras.Sequential, dim: int) -> None:

@@ -21,6 +21,8 @@ _COUNTED: dict[str, Callable[[int], te.Strategy]] = {
     "lora": te.lora,
     "contrastive": te.contrastive,
 }
+_PLAIN_HEADS: dict[str, Callable[[], te.Head]] = {"linear": te.linear_head, "cosine": te.cosine_head}
+_SIZED_HEADS: dict[str, Callable[[list[int]], te.Head]] = {"mlp": te.mlp_head}
 
 
 def parse_strategy(text: str) -> te.Strategy:
@@ -61,11 +63,12 @@ def parse_head(text: str) -> te.Head:
     """
     name, _, sizes = text.partition(":")
     units = sizes.split(",")
-    if name == "mlp" and all(size.isdecimal() for size in units):
-        return te.mlp_head([int(size) for size in units])
-    if text not in ("linear", "cosine"):
-        raise ValueError(f"Unknown head {text!r}: pass linear, cosine, or mlp:UNITS,... such as mlp:128 or mlp:128,64.")
-    return te.linear_head() if text == "linear" else te.cosine_head()
+    if name in _SIZED_HEADS and all(size.isdecimal() for size in units):
+        return _SIZED_HEADS[name]([int(size) for size in units])
+    if text in _PLAIN_HEADS:
+        return _PLAIN_HEADS[text]()
+    sized = ", ".join(f"{each}:UNITS,..." for each in _SIZED_HEADS)
+    raise ValueError(f"Unknown head {text!r}: pass {', '.join(_PLAIN_HEADS)}, {sized} such as mlp:128 or mlp:128,64.")
 
 
 def dataset_of(data: str, options: Mapping[str, Any]) -> te.Dataset:
