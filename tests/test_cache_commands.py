@@ -98,9 +98,13 @@ def test_clear(store: FeatureStore) -> None:
 
 
 def test_another_folder(store: FeatureStore, tmp_path: Path) -> None:
-    """A folder can be named; one that is not there is empty, and is not made."""
-    assert json.loads(_run("size", "--folder", str(tmp_path / "none"), "--json"))["entries"] == 0
+    """A folder can be named; one that is not there, or no folder, is mistyped, and one that is empty is said to be."""
+    (tmp_path / "file").touch()
+    for wrong in ("none", "file"):
+        assert _run("list", "--folder", str(tmp_path / wrong), exit_code=2) == ""
     assert not (tmp_path / "none").exists()
+    (tmp_path / "empty").mkdir()
+    assert _run("list", "--folder", str(tmp_path / "empty")) == f"nothing is stored in {tmp_path / 'empty'}\n"
     assert json.loads(_run("size", "--folder", str(store.folder), "--json"))["entries"] == 3
 
 

@@ -15,6 +15,7 @@ from tiny_vectors import WORDS, write_text
 import tfembed as te
 from tfembed.cli import cli, main
 from tfembed.commands.typed import parse_head, parse_strategy
+from tfembed.predict import parts_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -185,6 +186,8 @@ def test_the_head_is_the_one_asked_for(place: Path) -> None:
         ("linear_probe", te.linear_probe()),
         ("linear_probe:3,5", te.linear_probe(depths=(3, 5))),
         ("only_block:0", te.only_block(0)),
+        ("only_block:-1", te.only_block(-1)),
+        ("only_block:layer_5", te.only_block("layer_5")),
         ("contrastive:2", te.contrastive(2)),
         ("lora:4", te.lora(4)),
         ("norms", te.norms()),
@@ -200,6 +203,14 @@ def test_a_strategy_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "strategy.json"
     file.write_text(te.gradual(2).to_json(), encoding="utf-8")
     assert parse_strategy(str(file)) == te.gradual(2)
+
+
+def test_texts_are_cut_off_where_it_is_said(place: Path) -> None:
+    """--sequence-length is the run's, in place of what the training texts would have."""
+    out = place / "runs" / "short"
+    _run("train", place / "texts.csv", "--encoder", "minilm", "--sequence-length", 5, "--out", out)
+    model, _ = te.load_run(out)
+    assert parts_of(model).encoder.sequence_length == 5
 
 
 def test_few_shot_and_strategy(place: Path) -> None:

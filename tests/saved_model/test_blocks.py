@@ -186,6 +186,7 @@ def test_keras_variables_are_selected_whatever_their_flags(blocks: list[Block]) 
         (["stem", "layer_9"], r"no blocks \['layer_9'\].*layer_10"),
         ("attention", "matches none of the trainable variables.*stem/kernel"),
         ("moving", "matches none"),
+        ("", "'' matches none"),
         ("(", "not a regular expression"),
     ],
 )

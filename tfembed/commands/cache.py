@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfembed.commands.options import JSON, PATH
+from tfembed.commands.options import JSON
 
 if TYPE_CHECKING:
     from tfembed.features.store import FeatureStore
 
-_FOLDER = click.option("--folder", type=PATH, help="The folder of features.  [default: features in TFEMBED_CACHE]")
+_FOLDER = click.option(
+    "--folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder of features.  [default: features in TFEMBED_CACHE]",
+)
 
 
 @click.group()
@@ -25,7 +29,8 @@ def cache() -> None:
 @JSON
 def list_entries(folder: Path | None, as_json: bool) -> None:
     """List what is stored, used longest ago first."""
-    entries = _store(folder).entries()
+    store = _store(folder)
+    entries = store.entries()
     if as_json:
         rows = [
             {"key": entry.key, "bytes": entry.num_bytes, "last_used": entry.last_used} | entry.about
@@ -33,6 +38,8 @@ def list_entries(folder: Path | None, as_json: bool) -> None:
         ]
         click.echo(json.dumps(rows, indent=1))
         return
+    if not entries:
+        click.echo(f"nothing is stored in {store.folder}")
     for entry in entries:
         about = entry.about
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.last_used))

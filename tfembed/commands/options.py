@@ -47,6 +47,9 @@ ENCODER = together(
     click.option(
         "--weights", default="pretrained", show_default=True, help="pretrained, none for random ones, or a file."
     ),
+    click.option(
+        "--sequence-length", type=click.IntRange(2), help="Tokens kept of a text.  [default: as training texts want]"
+    ),
     click.option("--trust", is_flag=True, help="Load files as well that can do more than hold weights."),
 )
 DATA = together(

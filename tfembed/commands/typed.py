@@ -15,7 +15,6 @@ _PLAIN: dict[str, Callable[[], te.Strategy]] = {
 }
 _COUNTED: dict[str, Callable[[int], te.Strategy]] = {
     "top_blocks": te.top_blocks,
-    "only_block": te.only_block,
     "gradual": te.gradual,
     "lp_ft": te.lp_ft,
     "lora": te.lora,
@@ -26,7 +25,7 @@ _SIZED_HEADS: dict[str, Callable[[list[int]], te.Head]] = {"mlp": te.mlp_head}
 
 
 def parse_strategy(text: str) -> te.Strategy:
-    """Read a strategy such as `lp_ft:2`, `linear_probe`, `linear_probe:3,5` with depths, or a file that to_json wrote.
+    """Read a strategy such as `lp_ft:2`, `only_block:stem`, `linear_probe:3,5` with depths, or a file of `to_json`.
 
     Raises:
         ValueError: If there is no such strategy.
@@ -43,11 +42,13 @@ def parse_strategy(text: str) -> te.Strategy:
         return _COUNTED[name](int(given))
     if name in _PLAIN and not colon:
         return _PLAIN[name]()
+    if name == "only_block" and given:
+        return te.only_block(int(given) if given.removeprefix("-").isdecimal() else given)
     if name == "linear_probe" and all(number.isdecimal() for number in numbers):
         return te.linear_probe(depths=tuple(map(int, numbers)))
     raise ValueError(
         f"Unknown strategy {text!r}: pass {', '.join(_PLAIN)}, {', '.join(f'{each}:K' for each in _COUNTED)} with K a "
-        "number, linear_probe:K,... with depths, or a .json file with a strategy."
+        "number, only_block:K or :NAME, linear_probe:K,... with depths, or a .json file with a strategy."
     )
 
 
@@ -109,4 +110,5 @@ def _read(data: str, options: Mapping[str, Any]) -> te.Dataset:
 def loading_of(options: Mapping[str, Any]) -> dict[str, Any]:
     """What `load_encoder` is told of an encoder, from the options of `ENCODER`."""
     weights = None if options["weights"] == "none" else options["weights"]
-    return {name: options[name] for name in ("preprocessing", "pooling", "output", "trust")} | {"weights": weights}
+    given = ("preprocessing", "pooling", "output", "sequence_length", "trust")
+    return {name: options[name] for name in given} | {"weights": weights}

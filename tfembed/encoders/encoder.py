@@ -132,7 +132,7 @@ class Encoder(keras.layers.Layer):
             ValueError: If the selector names what the encoder does not have; the message lists what it has.
         """
         self.trainable = bool(selector)
-        if selector:
+        if selector or selector in ("", None):  # which name nothing, and are refused
             self.parts.set_trained(selector)
         self._unfrozen = selector
 

@@ -53,7 +53,7 @@ def fit_sequence_length(encoder: Encoder, texts: np.ndarray) -> int | None:
     logger.log(
         level,
         "Texts are cut off at %d tokens (%s): %d of %d are longer, up to %d tokens. "
-        "Pass sequence_length to load_encoder for another limit.",
+        "Pass sequence_length to load_encoder, or --sequence-length, for another limit.",
         *(limit, chosen, num_cut, len(lengths), lengths.max()),
     )
     return limit

@@ -168,7 +168,7 @@ def _search(blocks: Sequence[Block], selector: str) -> tuple[Any, ...]:
         matches = kinds.get(selector) or re.compile(selector).search
     except re.error as error:
         raise ValueError(f"{selector!r} is not a regular expression: {error}.") from error
-    found = tuple(variable for variable in _variables(blocks) if matches(variable_name(variable)))
+    found = tuple(variable for variable in _variables(blocks) if selector and matches(variable_name(variable)))
     if not found:
         some = [variable_name(variable) for variable in _variables(blocks)]
         shown = f"{some[:6]} and {len(some) - 6} more" if len(some) > 6 else some

@@ -1,6 +1,6 @@
 """SearchSpace: what a search may try. A value, with good defaults per size of data."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,21 +85,23 @@ def default_space(encoders: Mapping[str, Encoder], data: Dataset) -> SearchSpace
         10
     """
     epochs, wanted = next((epochs, kinds) for most, epochs, kinds in _SIZES if len(data.train) <= most)
-    kinds = [kind for kind in wanted if _is_possible(kind, encoders.values(), data)]
-    num_blocks = min(len(encoder.blocks) for encoder in encoders.values())
-    depths = [depth for depth in (1, 2, 4, 6, 12, 24) if depth < num_blocks] or [1]
+    reaches = {
+        name: _Reach(
+            kinds=tuple(kind for kind in wanted if _is_possible(kind, encoder, data)),
+            num_blocks=len(encoder.blocks),
+            epochs=epochs,
+        )
+        for name, encoder in encoders.items()
+    }
 
     def strategy(hp: Any) -> Strategy:
-        kind = hp.Choice("strategy", list(kinds))
-        with hp.conditional_scope("strategy", ["linear_probe"]):
-            joined = hp.Int("joined_depths", 1, max(1, min(3, num_blocks - 1)))
-        with hp.conditional_scope("strategy", [each for each in kinds if each in _DEEP]):
-            depth = hp.Choice("blocks", depths)
-        with hp.conditional_scope("strategy", [each for each in kinds if each != "linear_probe"]):
-            rate = hp.Float("learning_rate", *_RATES, sampling="log", default=1e-4)
-        if kind == "linear_probe":
-            return linear_probe(depths=tuple(range(max(1, num_blocks - joined), num_blocks)))
-        return _made(kind, depth, rate, epochs)
+        if len(set(reaches.values())) == 1:
+            return next(iter(reaches.values())).strategy(hp)
+        found = None  # what one encoder can bear another may not: each has hyperparameters of its own
+        for name, reach in reaches.items():
+            with hp.conditional_scope("encoder", [name]):
+                found = reach.strategy(hp, f"{name}, ") or found
+        return found
 
     def head(hp: Any) -> Head:
         kind = hp.Choice("head", ["linear", "mlp"])
@@ -117,12 +119,35 @@ def default_space(encoders: Mapping[str, Encoder], data: Dataset) -> SearchSpace
     )
 
 
-def _is_possible(kind: str, encoders: Iterable[Encoder], data: Dataset) -> bool:
-    """Whether a kind of strategy is one for the data, and for all encoders."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reach:
+    """What strategies an encoder can bear."""
+
+    kinds: tuple[str, ...]
+    num_blocks: int
+    epochs: int
+
+    def strategy(self, hp: Any, prefix: str = "") -> Strategy | None:
+        """The strategy that hyperparameters stand for; None where they are those of another encoder."""
+        count = self.num_blocks
+        kind = hp.Choice(f"{prefix}strategy", list(self.kinds))
+        with hp.conditional_scope(f"{prefix}strategy", ["linear_probe"]):
+            joined = hp.Int(f"{prefix}joined_depths", 1, max(1, min(3, count - 1)))
+        with hp.conditional_scope(f"{prefix}strategy", [each for each in self.kinds if each in _DEEP]):
+            depth = hp.Choice(f"{prefix}blocks", [each for each in (1, 2, 4, 6, 12, 24) if each < count] or [1])
+        with hp.conditional_scope(f"{prefix}strategy", [each for each in self.kinds if each != "linear_probe"]):
+            rate = hp.Float(f"{prefix}learning_rate", *_RATES, sampling="log", default=1e-4)
+        if kind == "linear_probe":
+            return linear_probe(depths=tuple(range(max(1, count - joined), count)))
+        return None if kind is None else _made(kind, depth, rate, self.epochs)
+
+
+def _is_possible(kind: str, encoder: Encoder, data: Dataset) -> bool:
+    """Whether a kind of strategy is one for the data, and for the encoder."""
     if kind == "contrastive":
         return data.task == "classification"
     try:
-        for encoder in encoders if kind in ("biases", "norms") else ():
+        if kind in ("biases", "norms"):
             encoder.unfreeze(kind)
             encoder.unfreeze(False)
     except ValueError:  # it has none
