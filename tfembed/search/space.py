@@ -94,14 +94,16 @@ def default_space(encoders: Mapping[str, Encoder], data: Dataset) -> SearchSpace
         for name, encoder in encoders.items()
     }
 
+    alike = len(set(reaches.values())) == 1
+
     def strategy(hp: Any) -> Strategy:
-        if len(set(reaches.values())) == 1:
-            return next(iter(reaches.values())).strategy(hp)
-        found = None  # what one encoder can bear another may not: each has hyperparameters of its own
+        if alike:
+            return next(iter(reaches.values())).strategy(hp, "")
+        found = []  # what one encoder can bear another may not: each has hyperparameters of its own
         for name, reach in reaches.items():
             with hp.conditional_scope("encoder", [name]):
-                found = reach.strategy(hp, f"{name}, ") or found
-        return found
+                found.append(reach.strategy(hp, f"{name}, "))
+        return next(each for each in found if each is not None)
 
     def head(hp: Any) -> Head:
         kind = hp.Choice("head", ["linear", "mlp"])
@@ -127,7 +129,7 @@ class _Reach:
     num_blocks: int
     epochs: int
 
-    def strategy(self, hp: Any, prefix: str = "") -> Strategy | None:
+    def strategy(self, hp: Any, prefix: str) -> Any:
         """The strategy that hyperparameters stand for; None where they are those of another encoder."""
         count = self.num_blocks
         kind = hp.Choice(f"{prefix}strategy", list(self.kinds))
