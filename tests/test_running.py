@@ -107,6 +107,12 @@ def test_contrastive_training_needs_classes():
             te.train(model, dataset, te.contrastive(1))
 
 
+def test_contrastive_training_needs_two_of_a_class():
+    """With one example a class there is nothing to bring together: refused, not trained to no effect."""
+    with pytest.raises(ValueError, match="each class has only one to train on"):
+        te.train(model_of(), data().few_shot(1), te.contrastive(1))
+
+
 def test_low_rank_additions_end_up_in_the_weights():
     """LoRA moves nothing but the attention's query and value weights, by a change of its rank, and leaves no trace."""
     encoder = attention_encoder()

@@ -160,7 +160,8 @@ def _check(parts: ModelParts, data: Dataset, strategy: Strategy) -> None:
             f"The data are {data.kind}s for a {data.task}; the model is one of {parts.encoder.spec.kind}s for a "
             f"{parts.task}. Build one that fits."
         )
-    if data.task != "classification" and any(phase.objective == "contrastive" for phase in strategy.phases):
+    is_contrastive = any(phase.objective == "contrastive" for phase in strategy.phases)
+    if data.task != "classification" and is_contrastive:
         raise ValueError(
             f"Strategy {strategy.name!r} draws batches by class, and the data are for a {data.task}: expected one "
             "class an example. Take another strategy, such as lp_ft."
@@ -177,3 +178,8 @@ def _check(parts: ModelParts, data: Dataset, strategy: Strategy) -> None:
         counts = np.bincount(data.train.labels, minlength=len(data.class_names))
         if missing := [name for name, count in zip(data.class_names, counts, strict=True) if not count]:
             raise ValueError(f"Classes without a training example: {missing}. Give each at least one, or leave it out.")
+        if is_contrastive and counts.max() == 1:
+            raise ValueError(
+                f"Strategy {strategy.name!r} brings examples of a class together, and each class has only one to train "
+                "on: give a class two or more, or take another strategy, such as linear_probe."
+            )
