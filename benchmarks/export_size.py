@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401 - registers the ops of tokenizers
 from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_digits
