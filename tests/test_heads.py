@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tfembed as te
-from tfembed.heads import build_head, is_linear, is_untrained
+from tfembed.heads import build_head, draw_untrained_head, is_linear, is_untrained
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,30 @@ def test_heads_begin_the_same_way():
     keras.utils.set_random_seed(9)
     second = build_head(te.mlp_head([4, 4]), 5, 3)
     assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), second.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("head", [te.linear_head(), te.mlp_head([5]), te.cosine_head()])
+def test_each_seed_draws_other_initial_weights(head):
+    """Every kernel depends on the seed, seed 0 is what a head begins with, and a trained head is left alone."""
+    layers = build_head(head, 4, 3)
+    kernels = [i for i, weight in enumerate(layers.get_weights()) if weight.ndim == 2]
+    initial = layers.get_weights()
+    draws = []
+    for seed in (1, 2, 1, 0):
+        draw_untrained_head(layers, seed)
+        assert is_untrained(layers)
+        draws.append(layers.get_weights())
+    for i in kernels:
+        assert not np.array_equal(draws[0][i], draws[1][i])
+        np.testing.assert_array_equal(draws[0][i], draws[2][i])
+        np.testing.assert_array_equal(draws[3][i], initial[i])
+    reread = keras.Sequential.from_config(layers.get_config())
+    reread.set_weights(layers.get_weights())
+    assert is_untrained(reread)
+    layers.get_layer("logits").kernel.assign_add(np.ones(layers.get_layer("logits").kernel.shape))
+    trained = layers.get_weights()
+    draw_untrained_head(layers, 3)
+    assert all(np.array_equal(a, b) for a, b in zip(trained, layers.get_weights(), strict=True))
 
 
 def test_cosine_logits_are_within_the_scale():

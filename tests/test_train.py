@@ -7,7 +7,8 @@ import tensorflow as tf
 from tiny_encoders import pixels, tiny_image_encoder, tiny_text_encoder
 
 import tfembed as te
-from tfembed.batches import order
+from tfembed.batches import Epochs, order
+from tfembed.heads import build_head, draw_untrained_head
 from tfembed.predict import parts_of
 from tfembed.running import run_phase
 
@@ -89,6 +90,7 @@ def test_the_cache_changes_nothing(unfreeze):
     te.train(cached, dataset, strategy, seed=3)
     parts = parts_of(whole)
     parts.encoder.unfreeze(unfreeze)
+    draw_untrained_head(parts.head, 3)
     logits = keras.Model(whole.input, whole.get_layer("head").output)
     optimizer = keras.optimizers.AdamW(1e-3, weight_decay=0.0)
     logits.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -133,6 +135,47 @@ def test_the_same_seed_gives_the_same_result():
     assert first.seed == 1
     assert [p.history for p in first.phases] != [p.history for p in other.phases]
     assert not all(np.array_equal(x, y) for x, y in zip(a, c, strict=True))
+
+
+def plain_text_model(encoder, head):
+    texts = keras.Input((), dtype="string")
+    tokens = encoder.preprocessing(texts)
+    real = keras.ops.expand_dims(keras.ops.cast(tokens["padding_mask"], "float32"), -1)
+    return keras.Model(texts, head(keras.ops.sum(encoder.body(tokens) * real, 1) / keras.ops.sum(real, 1)))
+
+
+def test_texts_in_chunks_learn_what_plain_keras_learns():
+    """Batches in chunks of like length, from the cache, end in the validation losses and weights of plain Keras.
+
+    The peer has the same initial weights and batches, and is otherwise what a tutorial writes: the whole encoder,
+    padded to one length, under Keras's own AdamW.
+    """
+    texts = [("ab" if i % 2 else "ba") * (1 + i % 5) + "xyz"[: i % 4] for i in range(50)]
+    dataset = te.Dataset.from_arrays(texts, [i % 2 for i in range(50)], CLASSES, validation=0.2, test=0)
+    seed, epochs, encoder, peer = 3, 3, tiny_text_encoder(), tiny_text_encoder()
+    model = te.build_text_classifier(encoder, CLASSES)
+    tuned = one(epochs=epochs, patience=epochs, batch_size=16)
+    history = te.train(model, dataset, tuned, seed=seed).phases[0].history
+
+    peer.unfreeze(1)
+    head = build_head(te.linear_head(), peer.dim, 2)
+    draw_untrained_head(head, seed)
+    plain = plain_text_model(peer, head)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    plain.compile(keras.optimizers.AdamW(1e-2, weight_decay=0.0), loss)
+    lengths = np.array([len(text) for text in dataset.train.examples])
+    batches = Epochs(lengths, 16, np.random.default_rng(seed), parts=2)
+    losses = []
+    for _ in range(epochs):
+        for rows in batches:
+            plain.train_on_batch(tf.constant(dataset.train.examples[rows].tolist()), dataset.train.labels[rows])
+        validation = tf.constant(dataset.validation.examples.tolist())
+        losses.append(plain.evaluate(validation, dataset.validation.labels, verbose=0))
+    np.testing.assert_allclose(history["val_loss"], losses, rtol=1e-4)
+    assert np.argmin(losses) == epochs - 1  # so that the weights of the last epoch are those that are kept
+    for block, other in zip(encoder.blocks, peer.blocks, strict=True):
+        for ours, theirs in zip(block.variables, other.variables, strict=True):
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-5)
 
 
 def test_the_best_epoch_is_kept():

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 NORMALIZATIONS = ("batch", "layer")
+_MOST_LAYERS = 1000  # seeds of the layers of one head; the next seed of a head begins behind them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,13 +103,17 @@ def cosine_head(*, scale: float = 16.0) -> Head:
 class Cosine(keras.layers.Layer):
     """Cosines between its input and one learnt vector per unit, times a scale."""
 
-    def __init__(self, units: int, scale: float, **layer_options: Any) -> None:
+    def __init__(
+        self, units: int, scale: float, kernel_initializer: Any = "glorot_uniform", **layer_options: Any
+    ) -> None:
         super().__init__(**layer_options)
         self.units, self.scale = units, scale
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: Any) -> None:
         """Make the vectors, `(dim, units)`."""
-        self.kernel = self.add_weight(shape=(input_shape[-1], self.units), name="kernel", initializer=_initializer(0))
+        shape = (input_shape[-1], self.units)
+        self.kernel = self.add_weight(shape=shape, name="kernel", initializer=self.kernel_initializer)
 
     def call(self, inputs: Any) -> Any:
         """Logits `(n, units)` of embeddings `(n, dim)`."""
@@ -118,7 +123,8 @@ class Cosine(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return super().get_config() | {"units": self.units, "scale": self.scale}
+        initializer = keras.initializers.serialize(self.kernel_initializer)
+        return super().get_config() | {"units": self.units, "scale": self.scale, "kernel_initializer": initializer}
 
 
 def build_head(head: Head, dim: int, num_outputs: int) -> keras.Sequential:
@@ -151,7 +157,7 @@ def _dense(head: Head, num_outputs: int) -> keras.layers.Layer:
 
 
 def _cosine(head: Head, num_outputs: int) -> keras.layers.Layer:
-    return Cosine(num_outputs, head.scale, name="logits")
+    return Cosine(num_outputs, head.scale, kernel_initializer=_initializer(len(head.units)), name="logits")
 
 
 # The last layer of a head, by its kind.
@@ -173,9 +179,26 @@ def rebuild_head(layers: keras.Sequential, dim: int) -> None:
         layers.add(layer)
 
 
-def _initializer(seed: int) -> Any:
+def _initializer(place: int, seed: int = 0) -> Any:
     # A head begins the same way every time, so that the seed of `train` settles the whole result.
-    return keras.initializers.GlorotUniform(seed=seed)
+    return keras.initializers.GlorotUniform(seed=_MOST_LAYERS * seed + place)
+
+
+def draw_untrained_head(layers: keras.Sequential, seed: int) -> None:
+    """Draw the initial weights of a head that was never trained by a seed; a trained head keeps its weights.
+
+    Without it, runs with different seeds would begin with the same head, and their spread would be too small.
+
+    Args:
+        layers: Head from `build_head`; its weights change.
+        seed: Seed of the draw. Seed 0 gives the weights that `build_head` gives.
+    """
+    if not is_untrained(layers):
+        return
+    with_kernel = [layer for layer in layers.layers if hasattr(layer, "kernel_initializer")]
+    for place, layer in enumerate(with_kernel):
+        layer.kernel_initializer = _initializer(place, seed)
+        layer.kernel.assign(layer.kernel_initializer(layer.kernel.shape))
 
 
 def is_untrained(layers: keras.Sequential) -> bool:

@@ -14,7 +14,7 @@ from tfembed.calibration import calibrate
 from tfembed.data import Dataset
 from tfembed.description import describe
 from tfembed.features import FeatureCache, fit_sequence_length
-from tfembed.heads import rebuild_head
+from tfembed.heads import draw_untrained_head, rebuild_head
 from tfembed.predict import ModelParts, evaluate, parts_of
 from tfembed.running import PhaseResult, run_phase
 from tfembed.strategies import Strategy
@@ -74,7 +74,8 @@ def train(  # noqa: PLR0913 - all but three have defaults
         data: Choices are made on its validation part, where it has one: the weights of the best epoch are kept, a
             phase that made it worse is undone, and the temperature of the scores is fitted; see `calibrate`.
         strategy: What to train, in which phases.
-        seed: The same seed gives the same result on the same machine.
+        seed: Seed of the head's initial weights, the order of examples, dropout, and the folds. The same seed gives the
+            same result on the same machine. A head that was trained before keeps its weights.
         balanced: Whether every class counts the same, however many examples it has.
         cache: Features that are known already, for several runs on the same data.
         distribution: Shares each batch among devices: `tf.distribute.MirroredStrategy()` among the GPUs of a machine,
@@ -131,6 +132,7 @@ def fit(
     if parts.temperature is not None:
         parts.last.temperature.assign(1.0)
     rebuild_head(parts.head, parts.encoder.join(strategy.phases[0].depths))
+    draw_untrained_head(parts.head, seed)
     if parts.encoder.spec.kind == "text":
         fit_sequence_length(parts.encoder, data.train.examples)
     parts.encoder.note_training(0)
