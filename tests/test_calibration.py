@@ -86,6 +86,43 @@ def test_several_labels_are_calibrated_too() -> None:
     assert te.calibrate(model, te.Split(examples=images, labels=labels)) > 2
 
 
+@pytest.mark.parametrize("num_labels", [1, 6])
+@pytest.mark.parametrize("factor", [0.2, 8.0])
+def test_the_temperature_of_several_labels_is_that_of_all_decisions(num_labels: int, factor: float) -> None:
+    """It minimizes the log loss summed over examples and labels, plus the prior once, below 1 and above it."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (30, 8, 8)).astype("uint8")
+    names = [str(i) for i in range(num_labels)]
+    model = te.build_image_classifier(te.load_encoder("glyphs"), names, multi_label=True)
+    logits = te.predict(model, pixels).logits.astype("float64")
+    logits /= logits.std() / factor
+    kernel, bias = model.get_layer("head").get_weights()
+    scale = float(logits.std() / te.predict(model, pixels).logits.std())
+    model.get_layer("head").set_weights([kernel * scale, bias * scale])
+    probabilities = 1 / (1 + np.exp(-logits * min(1.0, 2 / factor)))
+    labels = (rng.random(logits.shape) < probabilities).astype("float32")
+
+    def loss(t: float) -> float:
+        signed = np.where(labels > 0, logits, -logits) / np.exp(t)
+        return -np.log(np.maximum(1 / (1 + np.exp(-signed)), 1e-300)).sum() + t**2 / 2
+
+    grid = np.linspace(-2.5, 3, 3001)
+    expected = grid[int(np.argmin([loss(t) for t in grid]))]
+    assert np.log(te.calibrate(model, te.Split(examples=pixels, labels=labels))) == pytest.approx(expected, abs=5e-3)
+
+
+def test_a_temperature_at_its_bound_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Labels that contradict very high scores ask for more than the bound: it is taken, and a warning names it."""
+    pixels = np.random.default_rng(0).integers(0, 256, (400, 8, 8)).astype("uint8")
+    model = te.build_image_classifier(te.load_encoder("glyphs"), ["a", "b"])
+    head = model.get_layer("head")
+    head.set_weights([weight * 1e3 for weight in head.get_weights()])
+    wrong = 1 - te.predict(model, pixels).probabilities.argmax(axis=1)
+    with caplog.at_level("WARNING"):
+        assert te.calibrate(model, te.Split(examples=pixels, labels=wrong)) == pytest.approx(np.exp(3), rel=1e-2)
+    assert "The temperature is at the bound 20.1" in caplog.text
+
+
 def test_the_threshold_tells_known_from_unknown(sure: keras.Model, images: tuple[np.ndarray, np.ndarray]) -> None:
     """Where scores of the known and the unknown do not overlap, the threshold lies between them."""
     scores = te.predict(sure, images[0]).probabilities.max(axis=1)
