@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tiny_vectors import WORDS, vectors, write, write_fasttext, write_text, write_word2vec
 
 import tfembed as te
@@ -34,15 +35,26 @@ def test_weights_come_from_the_counts_of_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "sif"])
 def test_texts_without_words(pooling: str, tmp_path: Path) -> None:
-    """Nothing is the vector of zeros, alone and beside others; an unknown word has the first row."""
+    """A text without a known word is the vector of zeros, alone and beside others."""
     encoder = te.load_encoder(f"glove:{write_text(tmp_path / 'words.txt')}", pooling=pooling)
-    assert encoder(["", "?!"]).numpy().tolist() == [[0.0] * 4] * 2
+    assert encoder(["", "?!", "zebra"]).numpy().tolist() == [[0.0] * 4] * 3
     np.testing.assert_allclose(encoder(["", "the king"])[1], encoder(["the king"])[0], atol=1e-6)
-    table = encoder.blocks[0].variables[0]
-    table.assign(np.concatenate([np.full([1, 4], 2.0), table.numpy()[1:]]))
-    np.testing.assert_allclose(encoder(["zebra"])[0], [2.0] * 4)
-    if pooling == "mean":
-        np.testing.assert_allclose(encoder(["king zebra"])[0], (vectors()[1] + 2.0) / 2)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "sif"])
+def test_unknown_words_do_not_count(pooling: str, tmp_path: Path) -> None:
+    """A text has the vector of its known words, alone and padded beside a longer text; NumPy says which one."""
+    encoder = te.load_encoder(f"glove:{write_text(tmp_path / 'words.txt')}", pooling=pooling)
+    king, tree = vectors()[1], vectors()[5]
+    texts = ["king zebra tree xylophone", "king tree", "the king is the queen"]
+    embeddings = encoder(texts).numpy()
+    np.testing.assert_allclose(embeddings[0], embeddings[1], rtol=1e-6)
+    np.testing.assert_allclose(encoder(texts[:1])[0], embeddings[0], rtol=1e-6)
+    features = te.FeatureCache.in_memory().get(encoder, np.array(texts, object), len(encoder.blocks))
+    np.testing.assert_allclose(features.batch(np.arange(3))["inputs"], embeddings, rtol=1e-5)
+    if pooling != "sif":
+        expected = (king + tree) / 2 if pooling == "mean" else np.maximum(king, tree)
+        np.testing.assert_allclose(embeddings[0], expected, rtol=1e-5)
 
 
 def test_unknown_words_of_fasttext_are_made_of_ngrams(tmp_path: Path) -> None:
@@ -65,12 +77,15 @@ def test_unknown_words_of_fasttext_are_made_of_ngrams(tmp_path: Path) -> None:
 
 
 def test_long_texts_keep_their_words(tmp_path: Path) -> None:
-    """Words cost little: a thousand count; a limit that is asked for holds."""
+    """Words cost little: a thousand count. Of a limit that is asked for the first words stay: there is no separator."""
     handle = f"glove:{write_text(tmp_path / 'words.txt')}"
     text = " ".join(["tree"] * 500 + ["king"] * 500)
     np.testing.assert_allclose(te.load_encoder(handle)([text])[0], (vectors()[5] + vectors()[1]) / 2, rtol=1e-4)
     limited = te.load_encoder(handle, sequence_length=3)
-    np.testing.assert_allclose(limited([text])[0], (2 * vectors()[5] + vectors()[1]) / 3, rtol=1e-4)
+    np.testing.assert_allclose(limited([text])[0], vectors()[5], rtol=1e-4)
+    tokens, counts = limited.tokenize(tf.constant([text, "king"]))
+    assert tokens["padding_mask"].numpy().sum(axis=1).tolist() == [3, 1]
+    assert counts.numpy().tolist() == [1000, 1]
 
 
 def test_what_an_encoder_is_called(tmp_path: Path) -> None:

@@ -144,8 +144,10 @@ class Encoder(keras.layers.Layer):
     def join(self, depths: tuple[int, ...]) -> int:
         """Join the pooled features of some depths to the embedding, in place of those joined so far.
 
+        Each of the joined vectors, the embedding included, has length 1.
+
         Args:
-            depths: Depth k lies behind k blocks; none for the embedding alone.
+            depths: Cuts after so many blocks; a repeated depth counts once. Empty for the embedding alone, as it is.
 
         Returns:
             The length of an embedding now.
@@ -154,8 +156,9 @@ class Encoder(keras.layers.Layer):
             ValueError: If there is no such depth.
         """
         check_depths(depths, len(self.blocks))
-        if tuple(depths) != self.spec.depths:
-            self.spec, self._dim = replace(self.spec, depths=tuple(sorted(depths))), None
+        distinct = tuple(sorted(set(depths)))
+        if distinct != self.spec.depths:
+            self.spec, self._dim = replace(self.spec, depths=distinct), None
             self._graphs = FrozenGraphs()
         return self.dim
 
@@ -172,7 +175,11 @@ class Encoder(keras.layers.Layer):
 
     def prepare(self, examples: Any) -> dict[str, Any]:
         """What the body takes, made of a batch of raw examples: tokens without needless padding, or pixels."""
-        return limit_tokens(self._preprocessed(examples), self.sequence_length)
+        return self._limited(self._preprocessed(examples))
+
+    def _limited(self, prepared: dict[str, Any]) -> dict[str, Any]:
+        has_separator = getattr(self.preprocessing, "has_separator", True)
+        return limit_tokens(prepared, self.sequence_length, has_separator=has_separator)
 
     def _preprocessed(self, examples: Any) -> dict[str, Any]:
         prepared = examples if self.preprocessing is None else self.preprocessing(examples)
@@ -189,7 +196,7 @@ class Encoder(keras.layers.Layer):
             there is no padding mask.
         """
         prepared = self._tokens(texts, self._preprocessed, self.preprocessing)
-        return limit_tokens(prepared, self.sequence_length), count_tokens(prepared)
+        return self._limited(prepared), count_tokens(prepared)
 
     def renew_vocabularies(self) -> None:
         """Make vocabularies anew that TensorFlow drops whenever a seed is set; without them, texts have no tokens."""

@@ -43,12 +43,13 @@ def count_tokens(inputs: Any) -> Any:
     return None if name is None else tf.reduce_sum(tf.cast(inputs[name], tf.int64), axis=1)
 
 
-def limit_tokens(inputs: Any, limit: int | None) -> Any:
-    """Cut long texts off: of more tokens than the limit, the first ones stay, and the last one, the separator.
+def limit_tokens(inputs: Any, limit: int | None, *, has_separator: bool = True) -> Any:
+    """Truncate long texts: of more tokens than the limit, the first ones stay, and the last one if it is a separator.
 
     Args:
-        inputs: What a text encoder takes, with padding behind the tokens; without a mask it is returned as it is.
-        limit: Tokens to keep, at least 2; None for all.
+        inputs: Inputs of a text encoder, with padding behind the tokens; without a mask they are returned as they are.
+        limit: Number of tokens to keep, at least 2; None for all.
+        has_separator: Whether the last token of each text is a separator, which has to stay.
 
     Returns:
         The same dictionary, with every `(batch, length)` tensor cut to `(batch, limit)` where it is longer.
@@ -61,6 +62,8 @@ def limit_tokens(inputs: Any, limit: int | None) -> Any:
     counts = count_tokens(inputs)
     if limit is None or counts is None:
         return inputs
+    if not has_separator:
+        return {key: value[:, :limit] for key, value in inputs.items()}
     places = tf.range(tf.minimum(tf.shape(next(iter(inputs.values())))[1], limit))
     last = tf.cast(tf.maximum(counts, limit), tf.int32)[:, tf.newaxis] - 1
     chosen = tf.where(places == limit - 1, last, places)

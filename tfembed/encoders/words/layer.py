@@ -50,7 +50,8 @@ class Words(keras.layers.Layer):
 
     Texts are split at white space. What the vocabulary does not know is taken apart at punctuation, then before `n't`
     and `'s`, then at apostrophes and hyphens; unknown punctuation is left out. Where the vocabulary is in lower case,
-    so is the text; else what is not found as it stands is looked for in lower case.
+    so is the text; else what is not found as it stands is looked for in lower case. Words that are not in the
+    vocabulary, and have no n-grams either, are left out: they count neither in a mean nor in a maximum.
 
     Args:
         max_length: Words kept of a text.
@@ -76,6 +77,7 @@ class Words(keras.layers.Layer):
     ) -> None:
         super().__init__(**{"dtype": "float32", "trainable": False} | layer_options)
         self._convert_input_args = False
+        self.has_separator = False
         self.max_length, self.weighted = max_length, weighted
         self.subwords = None if subwords is None else Subwords(**subwords)
         self._known: _Vocabulary
@@ -142,6 +144,9 @@ class Words(keras.layers.Layer):
             repeated = {name: parts.with_flat_values(tf.repeat(value, sizes)) for name, value in columns.items()}
             tokens = words.with_flat_values(parts).merge_dims(1, 2)
             columns = {name: words.with_flat_values(value).merge_dims(1, 2) for name, value in repeated.items()}
+        is_known = tokens != UNKNOWN
+        tokens = tf.ragged.boolean_mask(tokens, is_known)
+        columns = {name: tf.ragged.boolean_mask(column, is_known) for name, column in columns.items()}
         shape = [None, self.max_length]
         found = {name: column.to_tensor(shape=shape) for name, column in columns.items()}
         mask = tf.sequence_mask(tf.minimum(tokens.row_lengths(), self.max_length), self.max_length, tf.int32)
