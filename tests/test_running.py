@@ -10,6 +10,7 @@ from tiny_encoders import tiny_text_encoder
 
 import tfembed as te
 from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.preprocessing import ImagePreprocessing
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.features import FeatureCache
 from tfembed.heads import is_untrained
@@ -195,7 +196,7 @@ def test_features_of_several_depths_are_joined():
     result = te.train(model, data(0, 0.25), te.linear_probe(depths=(1, 2)))
     joined = parts.encoder(images()).numpy()
     assert parts.encoder.dim == joined.shape[1] > alone.shape[1] == 11
-    np.testing.assert_allclose(joined[:, -11:], alone, atol=1e-5)
+    np.testing.assert_allclose(joined[:, -11:], unit(alone), atol=1e-5)
     prefix, _ = parts.encoder.cut(2)
     pooled = [np.asarray(tensor).mean(axis=(1, 2)) for _, tensor in sorted(prefix(images()).items())]
     assert any(
@@ -221,6 +222,39 @@ def test_a_model_with_joined_depths_is_saved_and_read(tmp_path):
     model.save(tmp_path / "model.keras")
     read = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(te.predict(read, ["ab"]).logits, te.predict(model, ["ab"]).logits, atol=1e-5)
+
+
+def test_a_long_embedding_does_not_hide_joined_depths():
+    """The first block tells the classes apart, the embedding is noise of 100 times its length: a probe finds them."""
+    count = 80
+    rng = np.random.default_rng(0)
+    labels = np.arange(count) % 2
+    pixels = rng.integers(0, 256, (count, 8, 8, 3)).astype("uint8")
+    pixels[:, 0, 0, 0] = labels * 255  # one pixel says the class
+    inputs = keras.Input((8, 8, 3))
+    first = keras.layers.Dense(4, use_bias=False, name="block_0")(keras.layers.Flatten()(inputs))
+    noise = keras.layers.Dense(20, use_bias=False, name="block_1")(
+        keras.layers.Concatenate()([first, keras.layers.Flatten()(inputs)])
+    )
+    body = keras.Model(inputs, noise)
+    kernel = np.zeros([192, 4])
+    kernel[0, 0], kernel[1, 1] = 1.0, 0.5
+    body.get_layer("block_0").set_weights([kernel])
+    loud = rng.normal(size=[196, 20]) * 100
+    loud[[0, 4]] = 0
+    body.get_layer("block_1").set_weights([loud])
+    spec = EncoderSpec(name="noise", handle="noise", kind="image", image_size=(8, 8))
+    model = te.build_image_classifier(Encoder(spec, body, ImagePreprocessing((8, 8))), CLASSES)
+    dataset = te.Dataset.from_arrays(pixels, labels, CLASSES, validation=0, test=0.5)
+    assert te.train(model, dataset, te.linear_probe()).metrics["test"]["accuracy"] < 0.75
+    assert te.train(model, dataset, te.linear_probe(depths=(1,))).metrics["test"]["accuracy"] > 0.95
+
+
+def test_repeated_depths_count_once():
+    """Depths are a set: the name, the phase and the length of the embedding are those of each depth once."""
+    assert te.linear_probe(depths=(2, 1, 2)) == te.linear_probe(depths=(1, 2))
+    encoder = parts_of(model_of()).encoder
+    assert encoder.join((1, 1)) == encoder.join((1,))
 
 
 def test_depths_that_are_not_there_are_refused():

@@ -9,9 +9,14 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from tfembed.solution import solve_linear
 
 
+def spread(x):
+    """Root mean square distance from the mean."""
+    return np.sqrt(np.mean(np.sum(np.square(x - x.mean(axis=0)), axis=1)))
+
+
 def blobs(classes, count=60):
     x, y = make_blobs(count, 5, centers=classes, cluster_std=4.0, random_state=0)
-    x /= np.sqrt(np.mean(np.sum(np.square(x), axis=1)))  # so that solve_linear leaves the scale as it is
+    x /= spread(x)  # so that solve_linear leaves the scale as it is
     return x.astype("float32"), y.astype("int32")
 
 
@@ -30,7 +35,7 @@ def test_a_classification_is_solved_to_the_optimum(classes, balanced):
     assert solved.kernel.shape == (5, classes)
     assert solved.bias.shape == (classes,)
     assert solved.kernel.dtype == solved.bias.dtype == np.float32
-    scale = np.sqrt(np.mean(np.sum(np.square(x), axis=1)))
+    scale = spread(x)
     differences = []
     for strength in (0.1, 1.0, 10.0, 100.0, 1000.0):
         model = LogisticRegression(C=strength, max_iter=10_000, tol=1e-9, class_weight="balanced" if balanced else None)
@@ -45,6 +50,17 @@ def test_the_scale_of_embeddings_does_not_matter():
     solve = {"task": "classification", "seed": 0, "balanced": False}
     found = probabilities(x * 1000, solve_linear(x * 1000, y, **solve))
     np.testing.assert_allclose(found, probabilities(x, solve_linear(x, y, **solve)), atol=1e-2)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_mean_of_embeddings_does_not_matter(task):
+    """Embeddings 300 spreads away from the origin give the predictions of the same embeddings around it."""
+    x, y = blobs(3)
+    solve = {"task": task, "seed": 0, "balanced": False}
+    labels = y if task == "classification" else y.astype("float32")
+    far = (x.astype("float64") + 300.0 / np.sqrt(5)).astype("float32")
+    near, moved = solve_linear(x, labels, **solve), solve_linear(far, labels, **solve)
+    np.testing.assert_allclose(far @ moved.kernel + moved.bias, x @ near.kernel + near.bias, atol=2e-2)
 
 
 def test_balanced_counts_every_class_the_same():
@@ -84,7 +100,7 @@ def test_a_regression_is_solved_to_the_optimum():
     noisy = y + np.random.default_rng(0).normal(0, 1, len(y)).astype("float32")
     solved = solve_linear(x, noisy, task="regression", seed=0, balanced=False)
     kernel, bias = solved.kernel, solved.bias
-    expected = RidgeCV(alphas=np.logspace(-4, 3, 15)).fit(x, noisy).predict(x)
+    expected = RidgeCV(alphas=np.logspace(-4, 3, 15)).fit(x / spread(x), noisy).predict(x / spread(x))
     np.testing.assert_allclose((x @ kernel + bias)[:, 0], expected, atol=1e-3)
 
 
@@ -92,7 +108,7 @@ def test_few_long_embeddings_are_solved_like_many_short_ones():
     """Fewer examples than dimensions: the probabilities are those of scikit-learn's optimum all the same."""
     x, y = np.random.default_rng(0).normal(size=(12, 40)).astype("float32"), np.arange(12) % 3
     found = probabilities(x, solve_linear(x, y, task="classification", seed=0, balanced=False))
-    scaled = x / np.sqrt(np.mean(np.sum(np.square(x), axis=1)))
+    scaled = x / spread(x)
     fitted = [
         LogisticRegression(C=c, tol=1e-9, max_iter=10_000).fit(scaled, y) for c in (0.1, 1.0, 10.0, 100.0, 1000.0)
     ]

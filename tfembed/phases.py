@@ -41,8 +41,10 @@ class Phase:
         label_smoothing: Share of the probability given to all classes, in [0, 1).
         patience: Epochs without a lower validation loss before training stops.
         temperature: Divides cosines where the objective is contrastive.
-        lora_rank: Rank of what is added to the attention's weights in place of training them; 0 to train them.
-        depths: Cuts whose features, pooled, are joined to the embedding; none for the embedding alone.
+        lora_rank: Rank of the update of each attention head that trains in place of the weights; 0 to train the
+            weights. See `lora`.
+        depths: Cuts whose pooled features are joined to the embedding, ascending, each once; empty for the embedding
+            alone.
         mixed_precision: Whether what is run of the encoder computes in bfloat16, where its layers allow it; weights,
             head and loss stay in float32. Faster on GPUs, and on processors, that multiply in bfloat16.
         jit_compile: Whether XLA compiles what is run of the encoder. It does so for each shape of a batch, which takes
@@ -165,7 +167,7 @@ def _yes_or_no(value: Any) -> bool:
 def _depths(value: Any) -> tuple[int, ...]:
     if not isinstance(value, list | tuple):
         raise TypeError
-    return tuple(map(_whole, value))
+    return tuple(sorted(set(map(_whole, value))))
 
 
 def _selector(value: Any) -> Selector:

@@ -27,7 +27,8 @@ def solve_linear(embeddings: np.ndarray, labels: np.ndarray, *, task: str, seed:
     """Solve a linear head to its optimum, with the regularisation chosen by cross-validation over the examples.
 
     Multinomial logistic regression for classes, one logistic regression per label for several labels, ridge regression
-    for targets (scikit-learn). Embeddings are scaled to a mean length of 1 first, so that one grid serves them all.
+    for targets (scikit-learn). Before, the mean of the embeddings is removed, and they are scaled to a root mean square
+    length of 1, so that one grid serves them all.
 
     Args:
         embeddings: `(n, dim)`.
@@ -43,12 +44,12 @@ def solve_linear(embeddings: np.ndarray, labels: np.ndarray, *, task: str, seed:
         >>> solution.kernel.shape, solution.bias.shape
         ((4, 2), (2,))
     """
-    scale = float(np.sqrt(np.mean(np.sum(np.square(embeddings, dtype=np.float64), axis=1)))) or 1.0
-    scaled = embeddings.astype(np.float64) / scale
     # Neither the intercept nor a turn changes the penalty: the mean may be taken away, and of a few long embeddings the
     # directions that none of them has. The same optimum, found sooner.
-    mean = scaled.mean(axis=0)
-    x, directions = _few_directions(scaled - mean)
+    mean = embeddings.mean(axis=0, dtype=np.float64)
+    centered = embeddings.astype(np.float64) - mean
+    scale = float(np.sqrt(np.mean(np.sum(np.square(centered), axis=1)))) or 1.0
+    x, directions = _few_directions(centered / scale)
     loss: float | None
     if task == "regression":
         kernel, bias, loss = _solve_ridge(x, labels)
@@ -60,8 +61,8 @@ def solve_linear(embeddings: np.ndarray, labels: np.ndarray, *, task: str, seed:
         loss = float(np.mean(losses)) if losses else None
     else:
         kernel, bias, loss = _solve_classes(x, labels, seed, balanced)
-    kernel = directions @ kernel
-    return Solution(kernel=(kernel / scale).astype("float32"), bias=(bias - mean @ kernel).astype("float32"), loss=loss)
+    kernel = directions @ kernel / scale
+    return Solution(kernel=kernel.astype("float32"), bias=(bias - mean @ kernel).astype("float32"), loss=loss)
 
 
 def _few_directions(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -69,9 +69,10 @@ def linear_probe(*, depths: tuple[int, ...] = ()) -> Strategy:
     """Train the head alone, on features that are computed once.
 
     Args:
-        depths: Cuts whose features, pooled, are joined to the embedding that the head takes, as in Head2Toe
-            (https://arxiv.org/abs/2201.03529): depth k lies behind k blocks. Empty for the embedding alone. With d
-            values behind each of m depths, the head takes `(n, dim + m * d)`.
+        depths: Cuts whose pooled features are joined to the embedding that the head takes, as in Head2Toe
+            (https://arxiv.org/abs/2201.03529): depth k is the cut after block k. Each of the joined vectors, the
+            embedding included, is scaled to length 1. Empty for the embedding alone, as it is. With d values at each
+            of m depths, the head takes `(n, dim + m * d)`. A repeated depth counts once.
 
     Example:
         >>> [phase.unfreeze for phase in linear_probe().phases]
@@ -82,7 +83,7 @@ def linear_probe(*, depths: tuple[int, ...] = ()) -> Strategy:
     if not depths:
         return Strategy(name="linear_probe", phases=(_PROBE,))
     probe = Phase(name="probe", solve=True, epochs=50, depths=tuple(depths))
-    return Strategy(name=f"linear_probe(depths={tuple(depths)})", phases=(probe,))
+    return Strategy(name=f"linear_probe(depths={probe.depths})", phases=(probe,))
 
 
 def top_blocks(num_unfrozen: int, *, learning_rate: float = 1e-4, epochs: int = 20) -> Strategy:
@@ -225,12 +226,17 @@ def norms(*, learning_rate: float = 1e-3, epochs: int = 20) -> Strategy:
 
 
 def lora(rank: int = 8, *, num_unfrozen: int | bool = True, learning_rate: float = 1e-3, epochs: int = 20) -> Strategy:
-    """Probe, then train additions of a low rank to the attention's weights (https://arxiv.org/abs/2106.09685).
+    """Probe, then train low-rank updates of the attention's weights (LoRA, https://arxiv.org/abs/2106.09685).
 
-    Afterwards they are added to the weights, so that nothing of them shows in the model. For encoders of KerasHub.
+    Afterwards the updates are added to the weights, so that the model has no extra layers. For encoders of KerasHub.
+
+    Keras factorizes the update of a weight `(dim, heads, head_dim)` into `(dim, heads, rank)` and `(rank, head_dim)`:
+    each head has a first factor of its own, and all heads share the second one. So the update of one head has the rank
+    r of the paper, and the update of the whole matrix `(dim, heads * head_dim)` a rank of at most `heads * rank`,
+    where the paper has r. The paper's factor alpha / r is 1.
 
     Args:
-        rank: Of the additions.
+        rank: Rank r of the update of each head.
         num_unfrozen: The top blocks that get them; True for all.
         learning_rate: Of the additions.
         epochs: At most.

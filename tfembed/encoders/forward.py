@@ -28,7 +28,10 @@ def forward(encoder: Encoder, features: dict[str, Any], start: int, stop: int, t
         vectors.append(pool_depth(value, mask))
         features, start = _crossing(value, mask), depth
     embedding = pool(*_stretch(encoder, features, start, stop, training), encoder.spec)
-    return tf.concat([*vectors, embedding], axis=1) if vectors else embedding
+    if not vectors:
+        return embedding
+    # Of length 1 like what is joined to it (Head2Toe): the longest of several vectors would hide the others.
+    return tf.concat([*vectors, tf.math.l2_normalize(embedding, axis=-1, epsilon=1e-12)], axis=1)
 
 
 def check_cut(encoder: Encoder) -> None:

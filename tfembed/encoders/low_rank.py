@@ -22,7 +22,7 @@ def low_rank(encoder: Encoder, rank: int) -> Iterator[None]:
 
     Args:
         encoder: With the blocks unfrozen that should get them.
-        rank: Of the additions; for 0 nothing is done.
+        rank: Rank of the update of each head, see `lora`; for 0 nothing is done.
 
     Raises:
         ValueError: If no layer there can have them.

@@ -12,7 +12,7 @@ from tfembed.encoders.composition import consists_of, hash_array, settings_of
 from tfembed.encoders.encoder import Encoder
 
 # Goes up with every change of what features are or how they lie on disk.
-_FORMAT = 1
+_FORMAT = 2
 _PROSE = (
     *("licence", "source", "good_for", "name", "handle", "max_length", "dim", "parameters", "weights", "compute"),
     *("both", "twin"),
