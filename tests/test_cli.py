@@ -306,6 +306,20 @@ BAD = {
         ["train", "{place}/rated.csv", "--label", "stars", "--task", "regression", "--balanced"],
         "--balanced",
     ),
+    "targets balanced in a search": (
+        [
+            "search",
+            "{place}/rated.csv",
+            "--label",
+            "stars",
+            "--task",
+            "regression",
+            "--balanced",
+            "--out",
+            "{place}/balanced",
+        ],
+        "--balanced weighs classes",
+    ),
     "several labels without a separator": (
         ["train", "{place}/rated.csv", "--label", "tags", "--task", "multi_label"],
         "--label-separator",

@@ -248,6 +248,22 @@ def test_balanced_training_finds_more_of_a_rare_class(solve):
     assert found[1] > found[0] + 0.1
 
 
+@pytest.mark.parametrize("task", ["regression", "multi_label"])
+def test_balance_without_classes_that_exclude_each_other_is_refused(task):
+    """Targets and several labels have no class to weigh: it is said before anything is trained."""
+    labels = np.linspace(0, 1, 6) if task == "regression" else np.eye(2, dtype=int)[[0, 1] * 3]
+    dataset = te.Dataset.from_arrays(images(6), labels, None if task == "regression" else CLASSES, task=task)
+    model = (
+        te.build_image_regressor(tiny_image_encoder())
+        if task == "regression"
+        else te.build_image_classifier(tiny_image_encoder(), CLASSES, multi_label=True)
+    )
+    before = [weight.copy() for weight in model.get_weights()]
+    with pytest.raises(ValueError, match=f"balanced=True weighs classes .* the data are for {task}: leave it out"):
+        te.train(model, dataset, te.linear_probe(), balanced=True)
+    assert all(map(np.array_equal, before, model.get_weights()))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -76,7 +76,7 @@ def train(  # noqa: PLR0913 - all but three have defaults
         strategy: What to train, in which phases.
         seed: Seed of the head's initial weights, the order of examples, dropout, and the folds. The same seed gives the
             same result on the same machine. A head that was trained before keeps its weights.
-        balanced: Whether every class counts the same, however many examples it has.
+        balanced: Whether every class counts the same, however many examples it has; for classifications alone.
         cache: Features that are known already, for several runs on the same data.
         distribution: Shares each batch among devices: `tf.distribute.MirroredStrategy()` among the GPUs of a machine,
             `tf.distribute.MultiWorkerMirroredStrategy()` among machines that all run this. Make it before anything is
@@ -94,6 +94,10 @@ def train(  # noqa: PLR0913 - all but three have defaults
         >>> te.train(model, data.few_shot(10), te.linear_probe()).metrics["test"]["accuracy"] > 0.6
         True
     """
+    if balanced and data.task != "classification":
+        raise ValueError(
+            f"balanced=True weighs classes that exclude each other, but the data are for {data.task}: leave it out."
+        )
     started, cache = time.perf_counter(), cache or FeatureCache()
     runs = partial(run, balanced=balanced, cache=cache, distribution=distribution)
     phases = fit(model, data, strategy, seed=seed, run=runs, cache=cache)

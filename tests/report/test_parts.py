@@ -1,5 +1,6 @@
 """The parts of a report, on numbers that can be checked by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from tfembed.report.calibration import calibrate
 from tfembed.report.confusion import confused_pairs, count_confusions, measure_classes
 from tfembed.report.errors import worst_mistakes
 from tfembed.report.outcome import Outcome
-from tfembed.report.plots import best_by_depth, depth_of, in_the_running, unbeaten
+from tfembed.report.plots import best_by_depth, cost_chart, depth_of, in_the_running, unbeaten
 from tfembed.report.training import phase_stories
 from tfembed.search.candidate import Candidate
 from tfembed.search.leaderboard import Row
@@ -148,6 +149,21 @@ def test_depth_is_how_far_down_it_trained() -> None:
     ]
     assert [depth_of(each, 4) for each in trials] == [0, 2, 2, 4]
     assert best_by_depth(trials, PLAN, {"four": 4}) == {0: 0.5, 2: 0.7}
+
+
+def test_no_staircase_goes_through_what_was_stopped() -> None:
+    """A trial that was stopped has the score of some folds alone: it is drawn, but never the best of its cost."""
+    rows = [row(1, 0.9, 100), row(2, 0.7, 50), replace(row(3, 0.8, 20), state="stopped")]
+    chart = cost_chart(rows, PLAN, lambda each: each.trained_parameters, "values trained")
+    assert chart is not None
+    assert [point.series for point in chart.points] == [0, 0, None]
+    assert cost_chart(rows[2:], PLAN, lambda each: each.trained_parameters, "values trained") is None
+
+
+def test_what_was_stopped_is_the_best_of_no_depth() -> None:
+    """The best of a depth is one of those that ran to their end."""
+    trials = [trial(te.lp_ft(2), [4, 2, 4], 0.7), replace(trial(te.top_blocks(2), [2, 4], 0.8), state="stopped")]
+    assert best_by_depth(trials, PLAN, {"four": 4}) == {2: 0.7}
 
 
 @pytest.mark.parametrize(

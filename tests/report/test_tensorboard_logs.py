@@ -1,6 +1,7 @@
 """The logs, read back as TensorBoard reads them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 import tfembed as te
+from tfembed.report.tensorboard_logs import write_logs
 
 
 def values(folder: Path) -> Iterator[tuple[int, tf.compat.v1.Summary.Value]]:
@@ -35,6 +37,17 @@ def test_every_trial_has_its_scalars(text_study: te.Study) -> None:
     assert found["validation/accuracy"] == [(0, pytest.approx(trial.metrics["accuracy"]))]
     assert found["cost/trained_parameters"] == [(0, trial.trained_parameters)]
     assert found["epochs/val_loss"] == [(i, pytest.approx(loss)) for i, loss in enumerate(trial.curve, 1)]
+
+
+def test_a_trial_that_was_stopped_has_no_score_to_be_ranked_by(text_study: te.Study, tmp_path: Path) -> None:
+    """What it came to on some of the folds is not put beside what others came to on all; its epochs are there."""
+    trial = next(trial for trial in text_study.trials if trial.curve)
+    logs = write_logs(
+        replace(text_study, folder=tmp_path, trials=(replace(trial, state="stopped"),), result=None), None
+    )
+    found = scalars(logs / f"{trial.number:03d}-{trial.key}")
+    assert not any(name.startswith("validation/") for name in found)
+    assert len(found["epochs/val_loss"]) == len(trial.curve)
 
 
 def test_hyperparameters_are_there(text_study: te.Study) -> None:

@@ -13,6 +13,7 @@ import tfembed as te
 from tfembed.cli import cli
 from tfembed.report.writing import write_report
 from tfembed.search.files import write_json
+from tfembed.search.leaderboard import ties_in_words
 
 SHOWN = "&lt;script&gt;document.title"
 
@@ -68,6 +69,14 @@ def test_missing_and_other_texts_are_said_to_be(tmp_path: Path) -> None:
     file.write_text(content, encoding="utf-8")
     write_report(study)
     assert SHOWN in html(study)
+
+
+def test_ties_are_told(text_study: te.Study) -> None:
+    """Labels that cannot be told from texts leave the trials within the noise: rows and the verdict say so."""
+    ties = ties_in_words(text_study.leaderboard)
+    assert ties.startswith("tied with ")
+    assert html(text_study).count(">tie with the winner") == sum(row.tie for row in text_study.leaderboard)
+    assert f"By a paired test on the validation examples it is {ties}." in html(text_study)
 
 
 def test_data_from_python_are_passed(image_study: te.Study, image_data: te.Dataset) -> None:

@@ -11,6 +11,7 @@ from tiny_studies import comparable, data, probes, space, study, tiny
 
 import tfembed as te
 from tfembed.search import session, workshop
+from tfembed.search.leaderboard import ties_in_words
 from tfembed.search.session import Session
 
 
@@ -58,6 +59,17 @@ def test_the_winner_is_trained_on_all_but_the_test_part(found: te.Study) -> None
     assert round(run["metrics"]["train"]["accuracy"] * 48, 6).is_integer()
     assert all("val_loss" not in phase["history"] for phase in run["phases"])
     assert te.load_run(found.folder)[1]["encoder"] == "tiny"
+
+
+def test_a_search_says_who_ties_with_the_winner(
+    quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On 18 examples the rates make no difference that is more than noise: the last line counts and names them."""
+    found = study(tmp_path / "study", space=space(strategy=probes), early_stopping=False)
+    ties = ties_in_words(found.leaderboard)
+    assert ties.startswith("tied with ")
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == f"winner: {found.result['name']}; {ties}; trained again on all but the test part"
 
 
 def test_the_winner_is_calibrated_as_its_trial_was(found: te.Study) -> None:

@@ -41,8 +41,7 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
     strategy = te.accelerate(parse_strategy(options["strategy"]), **how)
     head, seed = parse_head(options["head"]), options["seed"]
     dataset = dataset_of(data, options)
-    if options["balanced"] and dataset.task != "classification":
-        raise ValueError(f"--balanced weighs classes that exclude each other: the data are for {dataset.task}.")
+    _check_balanced(dataset, options)
     handle = options["handle"] or ("minilm" if dataset.kind == "text" else "glyphs")
     with waiting(f"Loading {handle}"):
         encoder = te.load_encoder(handle, kind=dataset.kind, compute=options["compute"], **loading_of(options))
@@ -65,12 +64,20 @@ def search_on(data: str, out: Path, options: dict[str, Any]) -> te.Study:
     """
     distribution = open_distribution(options["distribution"])
     dataset = dataset_of(data, options)
+    _check_balanced(dataset, options)
     handles = options["handles"] or ("minilm" if dataset.kind == "text" else "glyphs",)
     loading = loading_of(options) | {"compute": options["compute"], "kind": dataset.kind}
     encoders = {handle: partial(te.load_encoder, handle, **loading) for handle in handles}
     passed = ("max_trials", "max_minutes", "oracle", "objective", "folds", "repeats", "seed", "balanced", "workers")
     chosen = {name: options[name] for name in (*passed, "early_stopping", "mixed_precision", "jit_compile")}
     return te.search(encoders, dataset, directory=out, distribution=distribution, **chosen)
+
+
+def _check_balanced(dataset: te.Dataset, options: dict[str, Any]) -> None:
+    if options["balanced"] and dataset.task != "classification":
+        raise ValueError(
+            f"--balanced weighs classes that exclude each other, but the data are for {dataset.task}: leave it out."
+        )
 
 
 def predict_with(run: Path, examples: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -56,10 +56,12 @@ def search(data: str, out: Path, as_json: bool, **options: Any) -> None:
         return
     from rich.console import Console
 
-    from tfembed.search.leaderboard import leaderboard_table
+    from tfembed.search.leaderboard import leaderboard_table, ties_in_words
 
-    Console(soft_wrap=True).print(leaderboard_table(study.leaderboard, str(study.plan.objective)))
-    result = study.result or {}
+    rows, result = study.leaderboard, study.result or {}
+    Console(soft_wrap=True).print(leaderboard_table(rows, str(study.plan.objective)))
+    if ties := ties_in_words(rows):
+        click.echo(f"the winner, {result['name']}, is {ties}")
     for name, value in result["test"].items():
         spread = f" ± {result['spread'][name]:.4f}" if result["spread"] else ""
         click.echo(f"test {name} of the winner, {result['name']}: {value:.4f}{spread}")

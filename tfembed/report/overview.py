@@ -45,7 +45,7 @@ class ShownRow:
 def shown_rows(study: Study, winner: Trial | None) -> tuple[ShownRow, ...]:
     """The leaderboard as it is shown."""
     rows, trials = study.leaderboard, {trial.key: trial for trial in study.trials}
-    scores = [row.score for row in rows if row.score is not None]
+    scores = [row.score for row in rows if row.score is not None and row.state == "completed"]
     encoders = study.description["about"]["encoders"]
 
     def shown(row: Row) -> ShownRow:
@@ -87,7 +87,7 @@ def show(plan: Plan, score: float | None, spread: float | None = None, metric: s
 
 
 def _meter(score: float | None, scores: Sequence[float], plan: Plan) -> float | None:
-    if score is None:
+    if score is None or not scores:
         return None
     running = in_the_running(plan, scores)
     low, high = min(running), max(running)
@@ -96,7 +96,7 @@ def _meter(score: float | None, scores: Sequence[float], plan: Plan) -> float | 
 
 
 def _remark(row: Row, won: bool) -> str:
-    parts = ["won"] * won + ["baseline"] * row.baseline
+    parts = ["won"] * won + ["tie with the winner"] * (row.tie and not won) + ["baseline"] * row.baseline
     if row.state != "completed":
         parts.append(f"{row.state}: {row.reason}")
     return "; ".join(parts)
@@ -128,7 +128,8 @@ def cards(study: Study, winner: Trial | None) -> list[dict[str, str]]:
         found.append({"value": show(plan, *test), "title": f"test {name}"})
     validation = show(plan, winner.metrics[score], winner.spread.get(score))
     found.append({"value": validation, "title": f"validation {name}"})
-    probes = [t for t in study.trials if t.baseline and t.name.startswith("linear probe") and t.key != winner.key]
+    baselines = [t for t in study.trials if t.baseline and t.metrics and t.key != winner.key]
+    probes = [t for t in baselines if t.name.startswith("linear probe")]
     if probes:
         best = max(plan.better(probe.metrics) for probe in probes)
         gain = plan.better(winner.metrics) - best

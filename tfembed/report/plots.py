@@ -56,12 +56,12 @@ def in_the_running(plan: Plan, scores: Sequence[float]) -> list[float]:
 def cost_chart(rows: Sequence[Row], plan: Plan, cost: Callable[[Row], float], title: str) -> Chart | None:
     """The objective against a cost, with a staircase through what nothing as cheap beats; None with nothing to show.
 
-    What trains nothing, such as the majority class, is left out.
+    What trains nothing, such as the majority class, is left out; the staircase leaves out what was stopped.
     """
     shown = [row for row in rows if row.score is not None and row.trained_parameters]
-    if not shown:
+    best = unbeaten([row for row in shown if row.state == "completed"], cost)
+    if not best:
         return None
-    best = unbeaten(shown, cost)
     points = tuple(
         Point(
             x=cost(row),
@@ -141,10 +141,11 @@ def pretrained(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def best_by_depth(trials: Sequence[Trial], plan: Plan, num_blocks: Mapping[str, int]) -> dict[int, float]:
-    """The best score of each depth, over trials that trained whole blocks, or the head alone."""
+    """The best score of each depth, over trials that ran to their end and trained whole blocks, or the head alone."""
     best: dict[int, float] = {}
     score = str(plan.objective)
-    for trial in sorted((t for t in trials if t.candidate and not is_partial(t)), key=lambda t: plan.better(t.metrics)):
+    whole = [t for t in trials if t.state == "completed" and t.candidate and not is_partial(t)]
+    for trial in sorted(whole, key=lambda t: plan.better(t.metrics)):
         best[depth_of(trial, num_blocks[(trial.candidate or {})["encoder"]])] = trial.metrics[score]
     return best
 

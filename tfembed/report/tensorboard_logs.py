@@ -60,7 +60,8 @@ def _write_hyperparameters(study: Study, folder: Path) -> None:
 def _write_trial(study: Study, trial: Trial, folder: Path) -> None:
     with tf.summary.create_file_writer(str(folder)).as_default():
         hparams.hparams(_values(trial), trial_id=trial.key)
-        for name, value in trial.metrics.items():
+        # those of a stopped trial are of a part of the folds, and no rank is to be read from them
+        for name, value in (trial.metrics if trial.state == "completed" else {}).items():
             tf.summary.scalar(f"validation/{name}", value, step=0)
         for name, value in (("trained_parameters", trial.trained_parameters), ("seconds", trial.seconds)):
             tf.summary.scalar(f"cost/{name}", float(value), step=0)

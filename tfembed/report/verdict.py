@@ -8,6 +8,7 @@ from tfembed.report.confusion import confused_pairs, count_confusions, measure_c
 from tfembed.report.errors import worst_mistakes
 from tfembed.report.outcome import Outcome, on_test, on_validation
 from tfembed.report.plots import reliability_chart, targets_chart
+from tfembed.search.leaderboard import ties_in_words
 from tfembed.search.study import Study
 from tfembed.search.trial import Trial
 
@@ -49,6 +50,8 @@ def _result(study: Study, outcome: Outcome) -> dict[str, Any]:
         about = (
             f"{len(outcome.labels):,} examples that it was chosen by: there is no test part, or it is not reached yet."
         )
+    if ties := ties_in_words(study.leaderboard):
+        about += f" By a paired test on the validation examples it is {ties}."
     found: dict[str, Any] = {"title": title, "about": about, "targets": None, "counts": None, "pairs": None}
     found["of_classes"] = None
     if task == "regression":

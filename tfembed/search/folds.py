@@ -49,9 +49,7 @@ def make_folds(data: Dataset, folds: int | None, seed: int) -> Folds:
         [2, 2, 2]
     """
     nothing, pool = data.test.subset([]), pooled(data)
-    smallest = _smallest(pool, data.task)
-    if folds is None:
-        folds = 1 if len(data.validation) >= _FEWEST_TO_CHOOSE_BY else min(_DEFAULT, smallest)
+    smallest, folds = _smallest(pool.labels, data.task), num_folds(data, folds)
     if folds == 1:
         if not len(data.validation):
             raise ValueError("The data have no validation part to choose by: pass folds=2 or more, or data with one.")
@@ -68,6 +66,34 @@ def make_folds(data: Dataset, folds: int | None, seed: int) -> Folds:
     return _keyed(datasets, held)
 
 
+def num_folds(data: Dataset, folds: int | None) -> int:
+    """Number of folds that `make_folds` makes; see there."""
+    if folds is not None:
+        return folds
+    if len(data.validation) >= _FEWEST_TO_CHOOSE_BY:
+        return 1
+    return min(_DEFAULT, _smallest(_pooled_labels(data), data.task))
+
+
+def fewest_alike(data: Dataset, folds: int | None) -> int:
+    """Number of training examples of the largest class in the fold that has the fewest of them.
+
+    Args:
+        data: For a classification.
+        folds: See `make_folds`.
+
+    Example:
+        >>> data = Dataset.from_arrays(list("abcdef"), [0, 1] * 3, ["x", "y"], validation=0, test=0)
+        >>> fewest_alike(data, None), fewest_alike(data, 2)
+        (2, 1)
+    """
+    count = num_folds(data, folds)
+    if count == 1:
+        return max(np.bincount(data.train.labels), default=0)
+    largest = int(max(np.bincount(_pooled_labels(data)), default=0))
+    return largest - -(-largest // count)
+
+
 def pooled(data: Dataset) -> Split:
     """Training and validation part as one."""
     if not len(data.validation):
@@ -75,8 +101,12 @@ def pooled(data: Dataset) -> Split:
     parts = (data.train, data.validation)
     return Split(
         examples=np.concatenate([part.examples for part in parts]),
-        labels=np.concatenate([part.labels for part in parts]),
+        labels=_pooled_labels(data),
     )
+
+
+def _pooled_labels(data: Dataset) -> np.ndarray:
+    return np.concatenate([part.labels for part in (data.train, data.validation) if len(part)] or [data.train.labels])
 
 
 def content_key(split: Split) -> str:
@@ -89,8 +119,8 @@ def _keyed(datasets: tuple[Dataset, ...], rows: tuple[np.ndarray, ...]) -> Folds
     return Folds(datasets=datasets, rows=rows, keys=keys)
 
 
-def _smallest(pool: Split, task: str) -> int:
-    return int(np.bincount(pool.labels).min()) if task == "classification" else len(pool)
+def _smallest(labels: np.ndarray, task: str) -> int:
+    return int(np.bincount(labels).min()) if task == "classification" else len(labels)
 
 
 def _places(strata: np.ndarray, folds: int, seed: int) -> np.ndarray:

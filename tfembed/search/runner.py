@@ -12,7 +12,7 @@ from tfembed.search.candidate import Candidate
 from tfembed.search.cost import expected_cost
 from tfembed.search.display import SearchDisplay
 from tfembed.search.plan import Plan
-from tfembed.search.pruning import why_stop
+from tfembed.search.pruning import comparable, expected_metrics, on_several_folds, why_stop
 from tfembed.search.records import Records
 from tfembed.search.space import SearchSpace
 from tfembed.search.trial import Trial
@@ -81,8 +81,14 @@ class Runner:
         self.done = [each for each in self.done if each.key != trial.key] + [trial]
         self._display.ended(trial, known)
 
-    def _watch(self, curve: list[float]) -> str | None:
-        reason = why_stop(curve, [trial.curve for trial in self.done if trial.curve])
+    def _watch(self, curves: list[list[float]]) -> str | None:
+        """Compare a trial with those before it, fold by fold, with the first seed; the last curve is still growing."""
+        before = [trial.curves for trial in self.done]
+        places = [(self.plan.seed, fold) for fold in range(len(curves))]
+        others = [[trial[place] for trial in before if trial.get(place)] for place in places]
+        reasons = [why_stop(comparable(*pair), pair[1]) for pair in zip(curves[:-1], others[:-1], strict=True)]
+        reasons.append(why_stop(curves[-1], others[-1]))
+        reason = on_several_folds(reasons, len(self.shop.folds.datasets))
         return reason if everywhere(self.shop.distribution, reason is not None) else None
 
 
@@ -125,9 +131,10 @@ def run_trials(runner: Runner, space: SearchSpace, folder: Path) -> None:
 
 
 def run_proposed(runner: Runner, space: SearchSpace, number: int, values: dict[str, Any], hp: Any) -> Trial:
-    """Run the trial that the oracle proposed."""
-    candidate = space.candidate(hp)
-    return runner.run(candidate, name_of(candidate, values, len(space.encoders) > 1), number, values)
+    """Run the trial that the oracle proposed; return it with the metrics that the oracle is to be told."""
+    candidate, before = space.candidate(hp), tuple(runner.done)
+    trial = runner.run(candidate, name_of(candidate, values, len(space.encoders) > 1), number, values)
+    return replace(trial, metrics=expected_metrics(trial, before, runner.plan))
 
 
 def name_of(candidate: Candidate, values: dict[str, Any], with_encoder: bool) -> str:

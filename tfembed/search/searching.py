@@ -22,6 +22,7 @@ from tfembed.search.display import SearchDisplay
 from tfembed.search.encoders import Encoders
 from tfembed.search.files import sweep
 from tfembed.search.job import Job, open_workshop, share_trials
+from tfembed.search.leaderboard import make_leaderboard, ties_in_words
 from tfembed.search.plan import Plan, begin, versions
 from tfembed.search.records import Records
 from tfembed.search.runner import Runner, run_all, run_trials
@@ -145,7 +146,7 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
     from tfembed.report import write_report  # it reads studies, and imports from this package
 
     loaded = {name: encoders.fresh(name) for name in encoders.names}
-    chosen = _space(space, loaded, data)
+    chosen = _space(space, loaded, data, plan.folds)
     chosen = replace(chosen, strategy=partial(_accelerated, chosen, plan))
     sketched = sketch(chosen)
     description = _describe(plan, sketched, loaded, data)
@@ -164,7 +165,8 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
         alone = partial(run_trials, runner, chosen, folder)
         run_all(runner, chosen, alone if team is None else partial(share_trials, job, team, runner.catch_up))
         winner = choose(runner.done, plan)
-        display.say(f"winner: {winner.name}; trained again on all but the test part")
+        ties = ties_in_words(make_leaderboard(runner.done, plan, lambda trial: runner.records.predictions(trial.key)))
+        display.say("; ".join(filter(None, (f"winner: {winner.name}", ties, "trained again on all but the test part"))))
         crown(shop, winner, data, folder)
         study = load_study(folder)
         write_report(study, data)
@@ -202,13 +204,15 @@ def _itself(encoder: Encoder) -> Encoder:
 
 
 def _space(
-    given: SearchSpace | Callable[..., SearchSpace], loaded: Mapping[str, Encoder], data: Dataset
+    given: SearchSpace | Callable[..., SearchSpace], loaded: Mapping[str, Encoder], data: Dataset, folds: int | None
 ) -> SearchSpace:
     for name, encoder in loaded.items():
         if encoder.spec.kind != data.kind:
             raise ValueError(
                 f"Encoder {name!r} is of {encoder.spec.kind}s, the data are {data.kind}s: pass one of them."
             )
+    if given is default_space:
+        given = partial(default_space, folds=folds)
     space = given if isinstance(given, SearchSpace) else given(loaded, data)
     if set(space.encoders) != set(loaded):
         raise ValueError(

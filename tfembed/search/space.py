@@ -1,14 +1,17 @@
 """SearchSpace: what a search may try. A value, with good defaults per size of data."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tfembed.data import Dataset
+from tfembed.description import describe
 from tfembed.encoders.encoder import Encoder
 from tfembed.heads import Head, linear_head, mlp_head
 from tfembed.phases import Phase
 from tfembed.search.candidate import Candidate
+from tfembed.search.folds import fewest_alike
 from tfembed.strategies import Strategy, biases, contrastive, full, gradual, linear_probe, lp_ft, norms, top_blocks
 
 # Up to so many training examples: epochs at most, kinds of strategies, those that cost little first.
@@ -18,6 +21,7 @@ _SIZES: tuple[tuple[float, int, tuple[str, ...]], ...] = (
     (float("inf"), 3, ("lp_ft", "top_blocks", "full")),
 )
 _RATES = (1e-5, 1e-3)
+_MOST_JOINED = 3  # depths
 _OF_ALL_BLOCKS: dict[str, Callable[..., Strategy]] = {"biases": biases, "norms": norms, "full": full}
 _DEEP = ("lp_ft", "top_blocks", "gradual", "contrastive")
 
@@ -71,12 +75,16 @@ class SearchSpace:
         return Candidate(encoder=name, strategy=strategy, head=head)
 
 
-def default_space(encoders: Mapping[str, Encoder], data: Dataset) -> SearchSpace:
+def default_space(encoders: Mapping[str, Encoder], data: Dataset, *, folds: int | None = None) -> SearchSpace:
     """A search space that suits the size of the training data.
+
+    It holds only what can be run: depths that the encoder has and can be cut at, biases and norms where it has some,
+    and contrastive strategies where each fold is left two examples of a class to bring together.
 
     Args:
         encoders: By name; they are left frozen.
         data: What is trained on.
+        folds: Folds of the search; see `search`.
 
     Example:
         >>> from tfembed import load_encoder
@@ -85,10 +93,13 @@ def default_space(encoders: Mapping[str, Encoder], data: Dataset) -> SearchSpace
         10
     """
     epochs, wanted = next((epochs, kinds) for most, epochs, kinds in _SIZES if len(data.train) <= most)
+    pairs = data.task == "classification" and fewest_alike(data, folds) > 1
+    able = [kind for kind in wanted if kind != "contrastive" or pairs]
     reaches = {
         name: _Reach(
-            kinds=tuple(kind for kind in wanted if _is_possible(kind, encoder, data)),
+            kinds=tuple(kind for kind in wanted if kind in able and _can_carry_out(kind, encoder)) or ("linear_probe",),
             num_blocks=len(encoder.blocks),
+            joinable=_joinable(encoder),
             epochs=epochs,
         )
         for name, encoder in encoders.items()
@@ -127,6 +138,7 @@ class _Reach:
 
     kinds: tuple[str, ...]
     num_blocks: int
+    joinable: int
     epochs: int
 
     def strategy(self, hp: Any, prefix: str) -> Any:
@@ -134,27 +146,44 @@ class _Reach:
         count = self.num_blocks
         kind = hp.Choice(f"{prefix}strategy", list(self.kinds))
         with hp.conditional_scope(f"{prefix}strategy", ["linear_probe"]):
-            joined = hp.Int(f"{prefix}joined_depths", 1, max(1, min(3, count - 1)))
+            joined = hp.Int(f"{prefix}joined_depths", 1, max(1, self.joinable))
+        probe = linear_probe(depths=tuple(range(count - min(joined or 0, self.joinable), count)))
+        if self.kinds == ("linear_probe",):
+            return probe if kind else None
         with hp.conditional_scope(f"{prefix}strategy", [each for each in self.kinds if each in _DEEP]):
             depth = hp.Choice(f"{prefix}blocks", [each for each in (1, 2, 4, 6, 12, 24) if each < count] or [1])
         with hp.conditional_scope(f"{prefix}strategy", [each for each in self.kinds if each != "linear_probe"]):
             rate = hp.Float(f"{prefix}learning_rate", *_RATES, sampling="log", default=1e-4)
         if kind == "linear_probe":
-            return linear_probe(depths=tuple(range(max(1, count - joined), count)))
+            return probe
         return None if kind is None else _made(kind, depth, rate, self.epochs)
 
 
-def _is_possible(kind: str, encoder: Encoder, data: Dataset) -> bool:
-    """Whether a kind of strategy is one for the data, and for the encoder."""
-    if kind == "contrastive":
-        return data.task == "classification"
+def _can_carry_out(kind: str, encoder: Encoder) -> bool:
+    """Check that an encoder has what a kind of strategy unfreezes, and weights at all."""
+    if kind == "linear_probe":
+        return True
     try:
-        if kind in ("biases", "norms"):
-            encoder.unfreeze(kind)
-            encoder.unfreeze(False)
-    except ValueError:  # it has none
+        describe(_made(kind, 1, _RATES[0], 1), encoder)
+        encoder.unfreeze(True)
+        return bool(encoder.trainable_variables)
+    except ValueError:
         return False
-    return True
+    finally:
+        encoder.unfreeze(False)
+
+
+def _joinable(encoder: Encoder) -> int:
+    """Number of topmost depths, up to 3, that can be joined to the embedding: the encoder must be cut at each."""
+    count, before = len(encoder.blocks), encoder.spec.depths
+    try:
+        for joined in range(min(_MOST_JOINED, count - 1), 0, -1):
+            with suppress(ValueError):
+                encoder.join(tuple(range(count - joined, count)))
+                return joined
+        return 0
+    finally:
+        encoder.join(before)
 
 
 def _made(kind: str, depth: int, rate: float, epochs: int) -> Strategy:

@@ -51,8 +51,8 @@ class Study:
 
     @property
     def leaderboard(self) -> tuple[Row, ...]:
-        """All trials, best first."""
-        return make_leaderboard(self.trials, self.plan)
+        """All trials, best first; stopped ones come after those that ran to their end, and failed ones last."""
+        return make_leaderboard(self.trials, self.plan, self.predictions)
 
     def best_model(self) -> keras.Model:
         """The winner's model, trained on training and validation part with the first seed.

@@ -21,7 +21,8 @@ class Trial:
         candidate: As JSON values; None for the majority class.
         state: `"completed"`; `"stopped"` where it could not win any more; `"failed"`.
         reason: Why it was stopped or failed.
-        metrics: On the validation part, or over the folds; means over the seeds. See `evaluate`.
+        metrics: On the validation part, or over the folds; means over the seeds. See `evaluate`. Those of a stopped
+            trial are of the folds that it was begun on.
         spread: Standard deviation of each metric over the seeds; empty for one seed.
         executions: For each seed and fold: `seed`, `fold`, `metrics`, the `temperature` of the scores, and `phases`
             with their histories.
@@ -56,6 +57,11 @@ class Trial:
     def to_dict(self) -> dict[str, Any]:
         """The trial as JSON values."""
         return asdict(self)
+
+    @property
+    def curves(self) -> dict[tuple[int, int], list[float]]:
+        """The validation losses of each seed and fold, over all phases."""
+        return {(run["seed"], run["fold"]): curve_of(run["phases"]) for run in self.executions}
 
     @property
     def curve(self) -> list[float]:

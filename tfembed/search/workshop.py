@@ -1,6 +1,7 @@
 """Workshop: where candidates are tried, seed by seed and fold by fold, with all that they share."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -18,11 +19,13 @@ from tfembed.search.checkpoints import Checkpoints
 from tfembed.search.encoders import Encoders, randomize
 from tfembed.search.folds import Folds
 from tfembed.search.pruning import Diverged, Stopped
-from tfembed.search.session import Session, Watch
-from tfembed.search.trial import Trial, summarize
+from tfembed.search.session import Session
+from tfembed.search.trial import Trial, curve_of, summarize
 from tfembed.train import Result, fit, train
 
 Arrays = dict[str, np.ndarray]
+# From the validation losses of each fold that was begun to why the trial should stop in the last one, or None.
+Watch = Callable[[list[list[float]]], str | None]
 # Another machine of a distribution is gone, which is no fault of the trial.
 _MACHINE_GONE = (tf.errors.UnavailableError, tf.errors.AbortedError)
 
@@ -84,7 +87,7 @@ def try_candidate(shop: Workshop, candidate: Candidate, name: str, watch: Watch 
         shop: What trials share.
         candidate: What to train.
         name: Of the trial.
-        watch: Asked after each epoch of the first seed and fold whether it should stop.
+        watch: Asked after each epoch of the first seed whether the trial should stop.
 
     Returns:
         The trial, and what the first seed's models say of validation examples: `rows` where they stand, `fold`,
@@ -135,13 +138,15 @@ class _Attempt:
     def run(self, shop: Workshop, candidate: Candidate, watch: Watch | None) -> None:
         for seed in shop.seeds:
             for fold in range(len(shop.folds.datasets)):
-                self._execute(shop, candidate, seed, fold, None if self.executions else watch)
+                self._execute(shop, candidate, seed, fold, watch if seed == shop.seeds[0] else None)
                 if self.stopped is not None:
                     return
 
     def _execute(self, shop: Workshop, candidate: Candidate, seed: int, fold: int, watch: Watch | None) -> None:
         data = shop.folds.datasets[fold]
-        session = Session(shop.checkpoints, shop.folds.keys[fold], watch)
+        curves = [curve_of(execution["phases"]) for execution in self.executions]
+        asked = None if watch is None else lambda curve: watch([*curves, curve])
+        session = Session(shop.checkpoints, shop.folds.keys[fold], asked)
         model = shop.model(candidate, data, seed)
         try:
             run = partial(session.run, balanced=shop.balanced, cache=shop.cache, distribution=shop.distribution)
