@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfembed as te
-from tfembed.heads import build_head, is_linear, is_untrained
+from tfembed.heads import build_head, is_linear, is_untrained, rescale_outputs, zero_outputs
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,39 @@ def test_a_head_that_learnt_is_told_from_one_that_did_not(head):
     last = layers.get_layer("logits")
     last.set_weights([weight + 1 for weight in last.get_weights()])
     assert not is_untrained(layers)
+
+
+@pytest.mark.parametrize("head", [te.linear_head(), te.mlp_head([5], dropout=0.0), te.cosine_head()])
+def test_a_head_of_zeros_learns(head):
+    """A head may be set to give 0 for every input; from there its gradients are finite, and it can be trained."""
+    inputs = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
+    inputs[0] = 0  # has no direction either
+    expected = inputs[:, :1]
+    layers, optimizer, losses = build_head(head, 4, 1), keras.optimizers.Adam(0.01), []
+    zero_outputs(layers)
+    assert not layers(inputs).numpy().any()
+    for _ in range(100):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((layers(inputs) - expected) ** 2)
+        gradients = tape.gradient(loss, layers.trainable_variables)
+        assert all(np.isfinite(gradient).all() for gradient in gradients)
+        optimizer.apply(gradients, layers.trainable_variables)
+        losses.append(float(loss))
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_outputs_are_rescaled():
+    """Outputs of a dense last layer become `factor * output + offset`; those of cosines are bounded, and stay."""
+    inputs = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    for head in (te.linear_head(), te.mlp_head([5])):
+        layers = build_head(head, 4, 1)
+        before = layers(inputs).numpy()
+        rescale_outputs(layers, 2.0, -3.0)
+        np.testing.assert_allclose(layers(inputs), 2 * before - 3, atol=1e-6)
+    layers = build_head(te.cosine_head(), 4, 1)
+    before = layers(inputs).numpy()
+    rescale_outputs(layers, 2.0, -3.0)
+    np.testing.assert_array_equal(layers(inputs), before)
 
 
 @pytest.mark.parametrize(

@@ -112,13 +112,20 @@ class Cosine(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Logits `(n, units)` of embeddings `(n, dim)`."""
-        return self.scale * keras.ops.matmul(
-            keras.ops.normalize(inputs, axis=-1), keras.ops.normalize(self.kernel, axis=0)
-        )
+        return self.scale * keras.ops.matmul(_unit(inputs, -1, 1e-6), _unit(self.kernel, 0, 0.01))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return super().get_config() | {"units": self.units, "scale": self.scale}
+
+
+def _unit(vectors: Any, axis: int, shortest: float) -> Any:
+    """Vectors divided by their length, or by `shortest` where they are shorter.
+
+    That keeps the gradient at 0 finite, and a kernel of zeros able to learn; `keras.ops.normalize` gives NaN there.
+    """
+    squares = keras.ops.sum(keras.ops.square(vectors), axis=axis, keepdims=True)
+    return vectors * keras.ops.rsqrt(keras.ops.maximum(squares, shortest**2))
 
 
 def build_head(head: Head, dim: int, num_outputs: int) -> keras.Sequential:
@@ -184,6 +191,20 @@ def is_untrained(layers: keras.Sequential) -> bool:
     fresh = type(last).from_config(last.get_config())
     fresh.build(last.input.shape)
     return all(map(np.array_equal, last.get_weights(), fresh.get_weights()))
+
+
+def rescale_outputs(layers: keras.Sequential, factor: float, offset: float) -> None:
+    """Make a head's outputs `factor * output + offset`; those of a cosine head, which is bounded, stay as they are."""
+    last = layers.get_layer("logits")
+    if isinstance(last, keras.layers.Dense):
+        kernel, bias = (weight.astype("float64") for weight in last.get_weights())
+        last.set_weights([kernel * factor, bias * factor + offset])
+
+
+def zero_outputs(layers: keras.Sequential) -> None:
+    """Make a head's outputs 0, whatever its inputs are."""
+    last = layers.get_layer("logits")
+    last.set_weights([np.zeros_like(weight) for weight in last.get_weights()])
 
 
 def is_linear(head: keras.Sequential) -> bool:

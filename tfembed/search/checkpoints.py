@@ -22,7 +22,7 @@ from tfembed.running import PhaseResult
 from tfembed.search.files import write_json, write_whole
 
 # Goes up with every change of what a phase does or of how its result lies on disk.
-_FORMAT = 1
+_FORMAT = 2
 _LARGE = 16_000_000  # bytes; few other trials begin with the same phases as far as that
 
 
