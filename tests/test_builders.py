@@ -83,7 +83,7 @@ def test_a_regressor_keeps_its_unit(tmp_path):
     model = te.build_image_regressor(tiny_image_encoder())
     standardized = model(images()).numpy()
     values = model.get_layer("values")
-    values.set_weights([1000.0, 50.0])
+    values.set_weights([np.float64(1000), np.float64(50)])
     expected = standardized * 50 + 1000
     model.save(tmp_path / "model.keras")
     copied = keras.models.clone_model(model)

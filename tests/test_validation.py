@@ -37,25 +37,29 @@ def values(model, examples=IMAGES):
     return te.predict(model, examples).probabilities[:, 0]
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_the_unit_of_the_targets_changes_nothing(head):
+@pytest.fixture(scope="module", params=HEADS)
+def head_and_result(request):
+    """A head, and what training with it comes to for targets in the unit 1."""
+    return request.param, te.train(regressor(request.param), data(), probe_and_tune())
+
+
+def probe_and_tune():
+    return te.Strategy(name="both", phases=(te.Phase(name="probe", solve=True, epochs=8), phase()))
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1000, 0), (1 / 1000, 0), (1, 1e5)])
+def test_the_unit_of_the_targets_changes_nothing(head_and_result, factor, offset):
     """R2 and the history are the same for targets in thousands, in thousandths, and with an offset."""
-    probe, tune = te.linear_probe().phases[0], phase()
-    strategy = te.Strategy(name="both", phases=(replace(probe, epochs=8), tune))
-    results = [
-        te.train(regressor(head), data(TARGETS * factor + offset), strategy)
-        for factor, offset in ((1, 0), (1000, 0), (1 / 1000, 0), (1, 1e5))
-    ]
-    first, *others = results
-    for other in others:
-        assert other.metrics["test"]["r2"] == pytest.approx(first.metrics["test"]["r2"], abs=1e-3)
-        assert other.phases[1].history["val_loss"] == pytest.approx(first.phases[1].history["val_loss"], rel=1e-2)
-    assert first.phases[1].history["loss"][0] < 10
-    assert results[1].metrics["test"]["mean_absolute_error"] > 100 * first.metrics["test"]["mean_absolute_error"]
+    head, expected = head_and_result
+    result = te.train(regressor(head), data(TARGETS * factor + offset), probe_and_tune())
+    assert result.metrics["test"]["r2"] == pytest.approx(expected.metrics["test"]["r2"], abs=1e-3)
+    assert result.phases[1].history["val_loss"] == pytest.approx(expected.phases[1].history["val_loss"], rel=1e-2)
+    assert result.metrics["test"]["mean_absolute_error"] == pytest.approx(
+        factor * expected.metrics["test"]["mean_absolute_error"], rel=1e-2
+    )
 
 
-@pytest.mark.parametrize("validation", [0.25, 0])
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(("head", "validation"), [("linear", 0), ("mlp", 0.25), ("cosine", 0.25)])
 def test_a_phase_that_is_worse_than_the_mean_is_undone(head, validation):
     """A regressor that never learnt better is set to predict the mean of its training targets, and can learn later."""
     model, dataset = regressor(head), data(TARGETS * 1000, validation)
@@ -66,7 +70,9 @@ def test_a_phase_that_is_worse_than_the_mean_is_undone(head, validation):
     assert all(map(np.array_equal, before, parts_of(model).encoder.get_weights()))
     assert result.metrics["train"]["r2"] == pytest.approx(0, abs=1e-5)
     options = {"seed": 0, "balanced": False, "cache": te.FeatureCache()}
-    later = run_phase(parts_of(model), dataset, phase(unfreeze=False, epochs=30), **options)
+    later = run_phase(
+        parts_of(model), dataset, phase(unfreeze=False, epochs=60, patience=60, learning_rate=0.05), **options
+    )
     assert later.kept
     assert te.evaluate(model, dataset.train)["r2"] > 0.02
 
@@ -113,7 +119,7 @@ def test_equal_targets_are_predicted(head):
     """Targets without a spread have the scale 1; their value is what is predicted."""
     model, dataset = regressor(head), data(np.full(32, 0.1), 0)
     te.train(model, dataset, te.Strategy(name="probe", phases=(te.Phase(name="probe", solve=True, epochs=2),)))
-    assert parts_of(model).target_scale == (np.float32(0.1), 1.0)
+    assert parts_of(model).target_scale == (pytest.approx(0.1), 1.0)
     np.testing.assert_allclose(values(model), 0.1, atol=1e-3)
 
 

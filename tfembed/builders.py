@@ -42,13 +42,15 @@ class Values(keras.layers.Layer):
 
     def __init__(self, **layer_options: Any) -> None:
         super().__init__(**{"name": "values", "dtype": "float32"} | layer_options)
-        self.mean = self.add_weight(shape=(), initializer="zeros", trainable=False, name="mean")
-        self.scale = self.add_weight(shape=(), initializer="ones", trainable=False, name="scale")
+        # float64, so that standardized targets are the same for targets far from 0, where float32 is coarse
+        exact: dict[str, Any] = {"shape": (), "dtype": "float64", "trainable": False, "autocast": False}
+        self.mean = self.add_weight(initializer="zeros", name="mean", **exact)
+        self.scale = self.add_weight(initializer="ones", name="scale", **exact)
         self.built = True
 
     def call(self, standardized: Any) -> Any:
-        """Values `(n, 1)` in the unit of the targets."""
-        return standardized * self.scale + self.mean
+        """Values `(n, 1)` in the unit of the targets, float32."""
+        return keras.ops.cast(keras.ops.cast(standardized, "float64") * self.scale + self.mean, "float32")
 
 
 def build_text_classifier(

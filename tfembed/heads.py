@@ -112,20 +112,17 @@ class Cosine(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Logits `(n, units)` of embeddings `(n, dim)`."""
-        return self.scale * keras.ops.matmul(_unit(inputs, -1, 1e-6), _unit(self.kernel, 0, 0.01))
+        return self.scale * keras.ops.matmul(_unit(inputs, axis=-1), _unit(self.kernel, axis=0))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return super().get_config() | {"units": self.units, "scale": self.scale}
 
 
-def _unit(vectors: Any, axis: int, shortest: float) -> Any:
-    """Vectors divided by their length, or by `shortest` where they are shorter.
-
-    That keeps the gradient at 0 finite, and a kernel of zeros able to learn; `keras.ops.normalize` gives NaN there.
-    """
+def _unit(vectors: Any, axis: int) -> Any:
+    """Vectors divided by their length; 0 stays 0 with a finite gradient, where that of `keras.ops.normalize` is NaN."""
     squares = keras.ops.sum(keras.ops.square(vectors), axis=axis, keepdims=True)
-    return vectors * keras.ops.rsqrt(keras.ops.maximum(squares, shortest**2))
+    return vectors * keras.ops.rsqrt(keras.ops.maximum(squares, 1e-12))
 
 
 def build_head(head: Head, dim: int, num_outputs: int) -> keras.Sequential:
@@ -188,9 +185,20 @@ def _initializer(seed: int) -> Any:
 def is_untrained(layers: keras.Sequential) -> bool:
     """Whether a head is as `build_head` made it, so that what it says is chance."""
     last = layers.get_layer("logits")
+    return all(map(np.array_equal, last.get_weights(), _first_weights(last)))
+
+
+def renew_directions(layers: keras.Sequential) -> None:
+    """Give vectors of a cosine head that are 0 their first values: without a direction, no learning rate suits them."""
+    last = layers.get_layer("logits")
+    if isinstance(last, Cosine) and not last.kernel.numpy().any():
+        last.set_weights(_first_weights(last))
+
+
+def _first_weights(last: keras.layers.Layer) -> list[np.ndarray]:
     fresh = type(last).from_config(last.get_config())
     fresh.build(last.input.shape)
-    return all(map(np.array_equal, last.get_weights(), fresh.get_weights()))
+    return list(fresh.get_weights())
 
 
 def rescale_outputs(layers: keras.Sequential, factor: float, offset: float) -> None:

@@ -19,7 +19,7 @@ from tfembed.encoders.forward import check_cut
 from tfembed.encoders.low_rank import low_rank
 from tfembed.encoders.mixed_precision import mixed_precision
 from tfembed.features import FeatureCache, Source
-from tfembed.heads import is_linear
+from tfembed.heads import is_linear, renew_directions
 from tfembed.optimizers import BlockwiseAdamW, with_warmup
 from tfembed.phases import Phase
 from tfembed.predict import ModelParts
@@ -100,6 +100,7 @@ def run_phase(  # noqa: PLR0913 - what the result depends on, and who watches
             distribution = None
         elif distribution is None and cut < len(encoder.blocks):
             features = in_parts(features, phase.batch_size)
+        renew_directions(head)
         work = _Work(parts, data, phase, seed, balanced, features[0], features[1], cut, distribution)
         trained = [*encoder.trainable_variables]
         trained += head.trainable_variables if phase.objective == "labels" else []

@@ -155,11 +155,10 @@ def _set_target_scale(parts: ModelParts, labels: np.ndarray) -> None:
     whose outputs are bounded and only change their unit.
     """
     mean, scale = parts.target_scale or (0.0, 1.0)
-    spread = float(labels.std(dtype="float64"))
-    is_constant = labels.min() == labels.max() or spread < np.finfo("float32").tiny
-    parts.last.mean.assign(labels.mean(dtype="float64"))
-    parts.last.scale.assign(1.0 if is_constant else spread)
-    new_mean, new_scale = parts.target_scale or (0.0, 1.0)  # as float32 has them
+    new_mean, spread = float(labels.mean(dtype="float64")), float(labels.std(dtype="float64"))
+    new_scale = 1.0 if labels.min() == labels.max() else spread
+    parts.last.mean.assign(new_mean)
+    parts.last.scale.assign(new_scale)
     if not is_untrained(parts.head):
         rescale_outputs(parts.head, scale / new_scale, (mean - new_mean) / new_scale)
 

@@ -313,7 +313,7 @@ def _bytes_feature(text: str) -> tf.train.Feature:
 def test_the_gate_compares_values_in_their_unit(text_module: str, mean: float, scale: float) -> None:
     """What passes is a share of the targets' spread, however large or small their unit."""
     model = te.build_text_regressor(te.load_encoder(text_module))
-    model.get_layer("values").set_weights([mean, scale])
+    model.get_layer("values").set_weights([np.float64(mean), np.float64(scale)])
     parts, expected = EXPORT.parts_of(model), np.array([[mean]])
     _compare(parts, [b"hi"], expected, expected + 5e-5 * scale, "batch")
     with pytest.raises(te.ExportError, match="for the input b'hi'"):
