@@ -78,6 +78,30 @@ def test_regressors_give_values():
         assert model(examples).numpy().max() < 0
 
 
+def test_a_regressor_keeps_its_unit(tmp_path):
+    """Mean and scale of the targets are part of the model: saved, read, copied, and never trained."""
+    model = te.build_image_regressor(tiny_image_encoder())
+    standardized = model(images()).numpy()
+    values = model.get_layer("values")
+    values.set_weights([np.float64(1000), np.float64(50)])
+    expected = standardized * 50 + 1000
+    model.save(tmp_path / "model.keras")
+    copied = keras.models.clone_model(model)
+    copied.set_weights(model.get_weights())
+    for each in (model, keras.models.load_model(tmp_path / "model.keras"), copied):
+        np.testing.assert_allclose(each(images()), expected, rtol=1e-6)
+        assert not each.get_layer("values").trainable_weights
+    np.testing.assert_allclose(te.predict(model, images()).logits, standardized, atol=1e-5)
+
+
+def test_a_model_that_ends_in_another_layer_is_refused():
+    """Neither probabilities nor values come out of it: no builder made it."""
+    model = te.build_image_regressor(tiny_image_encoder())
+    other = keras.Model(model.input, keras.layers.Identity(name="values")(model.get_layer("head").output))
+    with pytest.raises(ValueError, match="expected an encoder, a head, and probabilities or values"):
+        te.predict(other, images())
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [

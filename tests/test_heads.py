@@ -3,9 +3,18 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfembed as te
-from tfembed.heads import build_head, draw_untrained_head, is_linear, is_untrained
+from tfembed.heads import (
+    build_head,
+    draw_untrained_head,
+    is_linear,
+    is_untrained,
+    renew_directions,
+    rescale_outputs,
+    zero_outputs,
+)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +85,47 @@ def test_a_head_that_learnt_is_told_from_one_that_did_not(head):
     last = layers.get_layer("logits")
     last.set_weights([weight + 1 for weight in last.get_weights()])
     assert not is_untrained(layers)
+
+
+@pytest.mark.parametrize("head", [te.linear_head(), te.mlp_head([5], dropout=0.0), te.cosine_head()])
+def test_a_head_of_zeros_has_gradients(head):
+    """A head may be set to give 0 for every input; its gradients are finite there, also for an input of zeros."""
+    inputs = np.concatenate([np.zeros([1, 4]), np.random.default_rng(0).normal(size=(15, 4))]).astype("float32")
+    layers = build_head(head, 4, 1)
+    zero_outputs(layers)
+    assert not layers(inputs).numpy().any()
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((layers(inputs) - inputs[:, :1]) ** 2)
+    gradients = tape.gradient(loss, layers.trainable_variables)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+    assert any(np.any(gradient) for gradient in gradients)
+
+
+def test_a_cosine_head_of_zeros_has_its_first_directions_again():
+    """Before it is trained its vectors need a direction; other heads learn from zeros, and vectors that learnt stay."""
+    linear, cosine = (build_head(head, 4, 1) for head in (te.linear_head(), te.cosine_head()))
+    for layers in (linear, cosine):
+        zero_outputs(layers)
+        renew_directions(layers)
+    assert is_untrained(cosine)
+    assert not linear.get_layer("logits").kernel.numpy().any()
+    cosine.get_layer("logits").kernel.assign([[1], [0], [0], [0]])
+    renew_directions(cosine)
+    assert not is_untrained(cosine)
+
+
+def test_outputs_are_rescaled():
+    """Outputs of a dense last layer become `factor * output + offset`; those of cosines are bounded, and stay."""
+    inputs = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    for head in (te.linear_head(), te.mlp_head([5])):
+        layers = build_head(head, 4, 1)
+        before = layers(inputs).numpy()
+        rescale_outputs(layers, 2.0, -3.0)
+        np.testing.assert_allclose(layers(inputs), 2 * before - 3, atol=1e-6)
+    layers = build_head(te.cosine_head(), 4, 1)
+    before = layers(inputs).numpy()
+    rescale_outputs(layers, 2.0, -3.0)
+    np.testing.assert_array_equal(layers(inputs), before)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,19 @@ def test_round_trip(model: object, result: te.Result, tmp_path: Path) -> None:
     assert [each.name for each in folder.parent.iterdir()] == ["first"]
 
 
+def test_a_regressor_is_read_in_its_unit(tmp_path: Path) -> None:
+    """A regressor that was saved and read predicts in the unit of its targets."""
+    targets = (np.arange(5) * 200.0 + 1e4).tolist()
+    data = te.Dataset.from_arrays(IMAGES, targets, task="regression", validation=0, test=0)
+    model = te.build_image_regressor(te.load_encoder("glyphs"), head=te.cosine_head())
+    one_epoch = te.Strategy(name="one epoch", phases=(te.Phase(name="head", epochs=1),))
+    read, _ = te.load_run(te.save_run(tmp_path / "run", model, te.train(model, data, one_epoch), {}))
+    values = te.predict(read, IMAGES).probabilities
+    np.testing.assert_array_equal(values, te.predict(model, IMAGES).probabilities)
+    assert abs(values - 1e4).max() < 5000
+    assert values.mean() == pytest.approx(1e4, rel=0.1)
+
+
 def test_a_run_may_move(model: object, result: te.Result, tmp_path: Path) -> None:
     """A run is the folder and nothing else: it can be read after it was moved, and trained further."""
     folder = te.save_run(tmp_path / "here", model, result, RECORD).rename(tmp_path / "there")

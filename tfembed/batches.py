@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfembed.data import Dataset
 from tfembed.features import Source
+from tfembed.predict import ModelParts
 from tfembed.supervised_contrastive import classes_in_batch, draw_by_class
 
 # Examples are shuffled, then sorted by length within so many batches, so that neighbours need little padding. Larger
@@ -23,10 +23,13 @@ _ROWS_IN_DRAWN_PART = 16
 _ANY_EXAMPLES = np.zeros(_MOST_PARTS, np.int64)  # to see what tensors there are
 
 
-def targets(labels: np.ndarray, data: Dataset) -> np.ndarray:
-    """What the logits should become: classes as rows with a single 1, float32 `(n, num_outputs)`."""
-    if data.task == "classification":
-        return np.eye(len(data.class_names), dtype="float32")[labels]
+def targets(labels: np.ndarray, parts: ModelParts) -> np.ndarray:
+    """Targets of a head, float32 `(n, num_outputs)`: classes as rows with a single 1; values standardized."""
+    if parts.task == "classification":
+        return np.eye(len(parts.class_names), dtype="float32")[labels]
+    if parts.target_scale is not None:
+        mean, scale = parts.target_scale
+        labels = (labels.astype("float64") - mean) / scale
     return labels.astype("float32").reshape(len(labels), -1)
 
 

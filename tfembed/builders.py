@@ -33,6 +33,26 @@ class Probabilities(keras.layers.Layer):
         return super().get_config() | {"class_names": list(self.class_names), "multi_label": self.multi_label}
 
 
+@keras.saving.register_keras_serializable(package="tfembed")
+class Values(keras.layers.Layer):
+    """Standardized values to values in the unit of the targets: `value * scale + mean`.
+
+    Training sets `mean` and `scale` to mean and standard deviation of the training targets; before, they are 0 and 1.
+    """
+
+    def __init__(self, **layer_options: Any) -> None:
+        super().__init__(**{"name": "values", "dtype": "float32"} | layer_options)
+        # float64, so that standardized targets are the same for targets far from 0, where float32 is coarse
+        exact: dict[str, Any] = {"shape": (), "dtype": "float64", "trainable": False, "autocast": False}
+        self.mean = self.add_weight(initializer="zeros", name="mean", **exact)
+        self.scale = self.add_weight(initializer="ones", name="scale", **exact)
+        self.built = True
+
+    def call(self, standardized: Any) -> Any:
+        """Values `(n, 1)` in the unit of the targets, float32."""
+        return keras.ops.cast(keras.ops.cast(standardized, "float64") * self.scale + self.mean, "float32")
+
+
 def build_text_classifier(
     encoder: Encoder, class_names: Sequence[str], *, head: Head | None = None, multi_label: bool = False
 ) -> keras.Model:
@@ -92,7 +112,9 @@ def build_image_classifier(
 
 
 def build_text_regressor(encoder: Encoder, *, head: Head | None = None) -> keras.Model:
-    """Build a regressor of texts: from texts, string `(n,)`, to values `(n, 1)`.
+    """Build a regressor of texts: from texts, string `(n,)`, to values `(n, 1)` in the unit of the targets.
+
+    Its layer `head` gives standardized values; the last layer holds mean and scale of the training targets.
 
     Raises:
         ValueError: If the encoder is none of texts.
@@ -102,11 +124,13 @@ def build_text_regressor(encoder: Encoder, *, head: Head | None = None) -> keras
         >>> te.build_text_regressor(te.load_encoder("minilm")).output.shape
         (None, 1)
     """
-    return _build(encoder, "text", head, keras.layers.Identity(name="values"))
+    return _build(encoder, "text", head, Values())
 
 
 def build_image_regressor(encoder: Encoder, *, head: Head | None = None, inputs: str = "arrays") -> keras.Model:
     """Build a regressor of images: from images, as `build_image_classifier` takes them, to values `(n, 1)`.
+
+    See `build_text_regressor` for its layers.
 
     Raises:
         ValueError: If the encoder is none of images.
@@ -116,7 +140,7 @@ def build_image_regressor(encoder: Encoder, *, head: Head | None = None, inputs:
         >>> te.build_image_regressor(te.load_encoder("glyphs")).output.shape
         (None, 1)
     """
-    return _build(encoder, "image", head, keras.layers.Identity(name="values"), inputs)
+    return _build(encoder, "image", head, Values(), inputs)
 
 
 def build_embedder(encoder: Encoder, *, normalize: bool = True, inputs: str = "arrays") -> keras.Model:

@@ -117,14 +117,18 @@ class Cosine(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Logits `(n, units)` of embeddings `(n, dim)`."""
-        return self.scale * keras.ops.matmul(
-            keras.ops.normalize(inputs, axis=-1), keras.ops.normalize(self.kernel, axis=0)
-        )
+        return self.scale * keras.ops.matmul(_unit(inputs, axis=-1), _unit(self.kernel, axis=0))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         initializer = keras.initializers.serialize(self.kernel_initializer)
         return super().get_config() | {"units": self.units, "scale": self.scale, "kernel_initializer": initializer}
+
+
+def _unit(vectors: Any, axis: int) -> Any:
+    """Vectors divided by their length; 0 stays 0 with a finite gradient, where that of `keras.ops.normalize` is NaN."""
+    squares = keras.ops.sum(keras.ops.square(vectors), axis=axis, keepdims=True)
+    return vectors * keras.ops.rsqrt(keras.ops.maximum(squares, 1e-12))
 
 
 def build_head(head: Head, dim: int, num_outputs: int) -> keras.Sequential:
@@ -204,9 +208,34 @@ def draw_untrained_head(layers: keras.Sequential, seed: int) -> None:
 def is_untrained(layers: keras.Sequential) -> bool:
     """Whether a head is as `build_head` made it, so that what it says is chance."""
     last = layers.get_layer("logits")
+    return all(map(np.array_equal, last.get_weights(), _first_weights(last)))
+
+
+def renew_directions(layers: keras.Sequential) -> None:
+    """Give vectors of a cosine head that are 0 their first values: without a direction, no learning rate suits them."""
+    last = layers.get_layer("logits")
+    if isinstance(last, Cosine) and not last.kernel.numpy().any():
+        last.set_weights(_first_weights(last))
+
+
+def _first_weights(last: keras.layers.Layer) -> list[np.ndarray]:
     fresh = type(last).from_config(last.get_config())
     fresh.build(last.input.shape)
-    return all(map(np.array_equal, last.get_weights(), fresh.get_weights()))
+    return list(fresh.get_weights())
+
+
+def rescale_outputs(layers: keras.Sequential, factor: float, offset: float) -> None:
+    """Make a head's outputs `factor * output + offset`; those of a cosine head, which is bounded, stay as they are."""
+    last = layers.get_layer("logits")
+    if isinstance(last, keras.layers.Dense):
+        kernel, bias = (weight.astype("float64") for weight in last.get_weights())
+        last.set_weights([kernel * factor, bias * factor + offset])
+
+
+def zero_outputs(layers: keras.Sequential) -> None:
+    """Make a head's outputs 0, whatever its inputs are."""
+    last = layers.get_layer("logits")
+    last.set_weights([np.zeros_like(weight) for weight in last.get_weights()])
 
 
 def is_linear(head: keras.Sequential) -> bool:

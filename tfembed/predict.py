@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfembed.builders import Probabilities
+from tfembed.builders import Probabilities, Values
 from tfembed.data import Split
 from tfembed.data.examples import as_examples
 from tfembed.encoders.encoder import INPUTS, Encoder
@@ -33,6 +33,11 @@ class ModelParts:
         return float(self.last.temperature) if isinstance(self.last, Probabilities) else None
 
     @property
+    def target_scale(self) -> tuple[float, float] | None:
+        """Mean and scale that turn standardized values into those of the targets' unit; None for classes."""
+        return (float(self.last.mean), float(self.last.scale)) if isinstance(self.last, Values) else None
+
+    @property
     def task(self) -> str:
         """As in `Dataset.task`."""
         if not isinstance(self.last, Probabilities):
@@ -47,7 +52,8 @@ class Predictions:
     Attributes:
         labels: The likeliest class of each; for several labels all those of at least 0.5; none for regressions.
         probabilities: float32 `(n, num_classes)`; for regressions the values `(n, 1)`.
-        logits: What the probabilities were made of, before the temperature, of the same shape.
+        logits: Outputs of the head, of the same shape: for classes before temperature and softmax or sigmoid; for
+            regressions standardized, before they are scaled to the unit of the targets.
 
     Example:
         >>> import tfembed as te
@@ -73,7 +79,8 @@ def parts_of(model: keras.Model) -> ModelParts:
             f"A {type(model).__name__} is no model: expected what build_text_classifier or one of its kin makes."
         )
     layers = model.layers
-    if len(layers) < 4 or not isinstance(layers[-3], Encoder) or not isinstance(layers[-2], keras.Sequential):
+    kinds = (Encoder, keras.Sequential, (Probabilities, Values))
+    if len(layers) < 4 or not all(map(isinstance, layers[-3:], kinds)):
         raise ValueError(
             f"Model {model.name!r} has layers {[layer.name for layer in layers]}: expected an encoder, a head, and "
             "probabilities or values. Make it with build_text_classifier or one of its kin."
@@ -168,11 +175,12 @@ def measure(task: str, split: Split, predicted: np.ndarray) -> dict[str, float]:
     from sklearn import metrics
 
     if task == "regression":
-        values = predicted[:, 0]
+        # float32 would lose the squares of large targets, and the spread of those far from 0.
+        targets, values = split.labels.astype(np.float64), predicted[:, 0].astype(np.float64)
         return {
-            "mean_absolute_error": float(metrics.mean_absolute_error(split.labels, values)),
-            "root_mean_squared_error": float(metrics.root_mean_squared_error(split.labels, values)),
-            "r2": float(metrics.r2_score(split.labels, values)) if len(split) > 1 else float("nan"),
+            "mean_absolute_error": float(metrics.mean_absolute_error(targets, values)),
+            "root_mean_squared_error": float(metrics.root_mean_squared_error(targets, values)),
+            "r2": float(metrics.r2_score(targets, values)) if len(split) > 1 else float("nan"),
         }
     if task == "multi_label":
         chosen = (predicted >= 0.5).astype(int)

@@ -28,6 +28,7 @@ LAYERS = {
     "TanhGelu": "tfembed.encoders.activations",
     "TextTokens": "tfembed.encoders.text_tokens",
     "TokenPooling": "tfembed.encoders.pooling",
+    "Values": "tfembed.builders",
     "WordPooling": "tfembed.encoders.words.pooling",
     "Words": "tfembed.encoders.words.layer",
 }

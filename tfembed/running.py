@@ -19,7 +19,7 @@ from tfembed.encoders.forward import check_cut
 from tfembed.encoders.low_rank import low_rank
 from tfembed.encoders.mixed_precision import mixed_precision
 from tfembed.features import FeatureCache, Source
-from tfembed.heads import is_linear
+from tfembed.heads import is_linear, renew_directions
 from tfembed.optimizers import BlockwiseAdamW, with_warmup
 from tfembed.phases import Phase
 from tfembed.predict import ModelParts
@@ -44,10 +44,13 @@ class PhaseResult:
         num_frozen: Blocks whose results were computed once.
         trained_parameters: How many values could change.
         seconds: Features included.
-        history: Loss and metrics of each epoch; where the head was solved, its loss in cross-validation alone.
+        history: Loss and metrics of each epoch; where the head was solved, its loss in cross-validation alone. For
+            regressions these are mean squared errors of standardized targets: always predicting the mean of the
+            training targets has a training loss of 1.
         not_cut: Why the encoder was run whole, though some of it is frozen; None where it was cut.
-        kept: Whether the weights are those that it found; False where they did worse on the validation part than those
-            that it began with, which were put back.
+        kept: Whether the phase's weights were kept. False if the validation loss rose, or a regressor did worse than
+            the mean of the training targets; then the earlier weights were restored, or the regressor was set to
+            predict that mean.
     """
 
     name: str
@@ -97,6 +100,7 @@ def run_phase(  # noqa: PLR0913 - what the result depends on, and who watches
             distribution = None
         elif distribution is None and cut < len(encoder.blocks):
             features = in_parts(features, phase.batch_size)
+        renew_directions(head)
         work = _Work(parts, data, phase, seed, balanced, features[0], features[1], cut, distribution)
         trained = [*encoder.trainable_variables]
         trained += head.trainable_variables if phase.objective == "labels" else []
@@ -193,7 +197,9 @@ class _Work:
 
 def _solve(work: _Work) -> dict[str, list[float]]:
     data, embeddings = work.data, work.features.batch(np.arange(len(work.data.train)))[INPUTS]
-    solved = solve_linear(embeddings, data.train.labels, task=data.task, seed=work.seed, balanced=work.balanced)
+    is_regression = data.task == "regression"
+    labels = targets(data.train.labels, work.parts)[:, 0] if is_regression else data.train.labels
+    solved = solve_linear(embeddings, labels, task=data.task, seed=work.seed, balanced=work.balanced)
     work.parts.head.get_layer("logits").set_weights([solved.kernel, solved.bias])
     return {} if solved.loss is None else {"cross_validation_loss": [solved.loss]}
 
@@ -210,12 +216,12 @@ def _fit(work: _Work, on_epoch: Callable[[dict[str, float]], None] | None) -> di
         steps_per_execution=len(rows) if head_only else 1,
     )
     model.optimizer.build(model.trainable_variables)  # inside of the traced step it takes seconds, and a second trace
-    wanted = data.train.labels.astype("int32") if isinstance(rows, Drawn) else targets(data.train.labels, data)
+    wanted = data.train.labels.astype("int32") if isinstance(rows, Drawn) else targets(data.train.labels, work.parts)
     if work.distribution is not None:
         prepare_fit(model, wanted)
     validation = None
     if len(data.validation) and not isinstance(rows, Drawn):
-        expected = targets(data.validation.labels, data)
+        expected = targets(data.validation.labels, work.parts)
         size = max(phase.batch_size, _VALIDATION_BATCH)
         order = work.epochs(work.validation, size, None)
         validation = batches(work.validation, expected, _ones(data.validation), order)

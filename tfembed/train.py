@@ -14,7 +14,7 @@ from tfembed.calibration import calibrate
 from tfembed.data import Dataset
 from tfembed.description import describe
 from tfembed.features import FeatureCache, fit_sequence_length
-from tfembed.heads import draw_untrained_head, rebuild_head
+from tfembed.heads import draw_untrained_head, is_untrained, rebuild_head, rescale_outputs
 from tfembed.predict import ModelParts, evaluate, parts_of
 from tfembed.running import PhaseResult, run_phase
 from tfembed.strategies import Strategy
@@ -72,7 +72,9 @@ def train(  # noqa: PLR0913 - all but three have defaults
     Args:
         model: From one of the builders; it is changed.
         data: Choices are made on its validation part, where it has one: the weights of the best epoch are kept, a
-            phase that made it worse is undone, and the temperature of the scores is fitted; see `calibrate`.
+            phase that made it worse is undone, and the temperature of the scores is fitted; see `calibrate`. Targets
+            of a regression are standardized by mean and standard deviation of the training split, which the model
+            keeps; a phase that does worse than that mean is undone, on the training split if there is no other.
         strategy: What to train, in which phases.
         seed: Seed of the head's initial weights, the order of examples, dropout, and the folds. The same seed gives the
             same result on the same machine. A head that was trained before keeps its weights.
@@ -137,6 +139,8 @@ def fit(
         parts.last.temperature.assign(1.0)
     rebuild_head(parts.head, parts.encoder.join(strategy.phases[0].depths))
     draw_untrained_head(parts.head, seed)
+    if parts.target_scale is not None:
+        _set_target_scale(parts, data.train.labels)
     if parts.encoder.spec.kind == "text":
         fit_sequence_length(parts.encoder, data.train.examples)
     parts.encoder.note_training(0)
@@ -148,6 +152,21 @@ def fit(
     if len(data.validation) and data.task != "regression":
         calibrate(model, data.validation, cache=cache)
     return phases
+
+
+def _set_target_scale(parts: ModelParts, labels: np.ndarray) -> None:
+    """Set mean and scale of the last layer to mean and standard deviation of targets; the scale of equal targets is 1.
+
+    What the head has learnt in another scale keeps its meaning: predictions stay the same, except for a cosine head,
+    whose outputs are bounded and only change their unit.
+    """
+    mean, scale = parts.target_scale or (0.0, 1.0)
+    new_mean, spread = float(labels.mean(dtype="float64")), float(labels.std(dtype="float64"))
+    new_scale = 1.0 if labels.min() == labels.max() else spread
+    parts.last.mean.assign(new_mean)
+    parts.last.scale.assign(new_scale)
+    if not is_untrained(parts.head):
+        rescale_outputs(parts.head, scale / new_scale, (mean - new_mean) / new_scale)
 
 
 def _seed(parts: ModelParts, seed: int) -> None:

@@ -139,6 +139,7 @@ def test_one_hot_rows_need_the_task():
         (["a", "b", "", "a"], {}, r"labels\[2\]: the label is missing"),
         ([1.5, 2.5, float("nan")], {}, r"labels\[2\]: the label is missing"),
         (["1.5", "2.5", "nan"], {"task": "regression"}, r"labels\[2\]: the target 'nan' is not a finite number"),
+        (["1.5", "1e39"], {"task": "regression"}, r"labels\[1\]: the target '1e39' is beyond 3.4e\+38"),
         (["1.5", "two"], {"task": "regression"}, r"labels\[1\]: the target 'two' is not a finite number"),
         (["a", "b", 3, "a"], {}, r"labels\[2\]: the label 3 is a number, but that of labels\[0\] is the text 'a'"),
         (["a", "a", "a"], {}, r"arrays has only one class \('a'\): expected at least two"),

@@ -276,6 +276,50 @@ def test_a_regressor_passes_the_gate(text_module: str, tmp_path: Path) -> None:
     assert gives == {"outputs": (tf.float32, [None])}
 
 
+@pytest.mark.parametrize(("unit", "offset"), [(1000.0, 0.0), (0.001, 0.0), (1.0, 1e5)])
+def test_a_regressor_is_exported_in_its_unit(text_module: str, tmp_path: Path, unit: float, offset: float) -> None:
+    """All signatures give values in the unit of the training targets, the size of which is no matter to the gate."""
+    model = te.build_text_regressor(te.load_encoder(text_module), head=te.cosine_head())
+    targets = (np.array([0.5, 2.0, 4.0, 7.5]) * unit + offset).tolist()
+    data = te.Dataset.from_arrays(TEXTS, targets, task="regression", validation=0, test=0)
+    te.train(model, data, te.Strategy(name="two epochs", phases=(te.Phase(name="head", epochs=2),)))
+    folder = te.export(model, tmp_path, examples=TEXTS)
+    served = tf.saved_model.load(str(folder))
+    expected = te.predict(model, TEXTS).probabilities[:, 0]
+    allowed = 1e-4 * unit + 1e-7 * offset
+    value = served.signatures["serving_default"](text=tf.constant(TEXTS))["value"]
+    np.testing.assert_allclose(value, expected, rtol=0, atol=allowed)
+    examples = [
+        tf.train.Example(features=tf.train.Features(feature={"text": _bytes_feature(text)})).SerializeToString()
+        for text in TEXTS
+    ]
+    outputs = served.signatures["regress"](inputs=tf.constant(examples))["outputs"]
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=allowed)
+    assert abs(expected - np.mean(targets)).max() < 20 * unit
+    record = json.loads((folder / "assets.extra" / "tfembed.json").read_text("utf-8"))
+    assert record["target_scale"]["mean"] == pytest.approx(np.mean(targets))
+    assert record["target_scale"]["scale"] == pytest.approx(np.std(targets))
+    assert "- mean and standard deviation of the training targets: " in (
+        folder / "assets.extra" / "model_card.md"
+    ).read_text("utf-8")
+
+
+def _bytes_feature(text: str) -> tf.train.Feature:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode()]))
+
+
+@pytest.mark.parametrize("mean", [0.0, -1000.0])
+@pytest.mark.parametrize("scale", [1000.0, 0.001])
+def test_the_gate_compares_values_in_their_unit(text_module: str, mean: float, scale: float) -> None:
+    """What passes is a share of the targets' spread, however large or small their unit."""
+    model = te.build_text_regressor(te.load_encoder(text_module))
+    model.get_layer("values").set_weights([np.float64(mean), np.float64(scale)])
+    parts, expected = EXPORT.parts_of(model), np.array([[mean]])
+    _compare(parts, [b"hi"], expected, expected + 5e-5 * scale, "batch")
+    with pytest.raises(te.ExportError, match="for the input b'hi'"):
+        _compare(parts, [b"hi"], expected, expected + 2e-4 * scale + 1e-6 * abs(mean), "batch")
+
+
 def test_values_that_are_no_numbers_do_not_pass(text_module: str) -> None:
     """Neither another value nor one that is no number is like what the model gives."""
     parts = EXPORT.parts_of(te.build_text_regressor(te.load_encoder(text_module)))

@@ -12,7 +12,7 @@ from tfembed.report.calibration import calibrate
 from tfembed.report.confusion import confused_pairs, count_confusions, measure_classes
 from tfembed.report.errors import worst_mistakes
 from tfembed.report.outcome import Outcome
-from tfembed.report.plots import best_by_depth, cost_chart, depth_of, in_the_running, unbeaten
+from tfembed.report.plots import best_by_depth, cost_chart, curves_chart, depth_of, in_the_running, unbeaten
 from tfembed.report.training import phase_stories
 from tfembed.search.candidate import Candidate
 from tfembed.search.leaderboard import Row
@@ -190,6 +190,18 @@ def test_phases_in_words(strategy: te.Strategy, frozen: list[int], expected: lis
     story = phase_stories(trial(strategy, frozen, 0.5, history=history), {"four": {"blocks": blocks}})[-1]
     assert [f"{story.trained}; {story.how}; {story.once}"] == expected
     assert story.remark == ""
+
+
+@pytest.mark.parametrize(
+    ("task", "title"),
+    [("classification", "validation loss"), ("regression", "validation loss, targets standardized")],
+)
+def test_curves_say_what_they_measure(task: str, title: str) -> None:
+    """The losses of a regression are not in the unit of its targets, and the axis says so."""
+    found = trial(te.full(), [0], 0.5, history={"val_loss": [1.0, 0.5]})
+    chart = curves_chart(Plan(task=task), [replace(row(1, 0.5, 10), key=found.key)], {found.key: found})
+    assert chart is not None
+    assert chart.y.title == title
 
 
 def test_what_was_undone_is_said() -> None:

@@ -11,6 +11,8 @@ Key = str | int
 LISTS = (list, tuple, set, frozenset, np.ndarray)
 """What may hold several labels."""
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 def check_present(label: Any) -> None:
     """Refuse None, NaN and blank text."""
@@ -62,6 +64,8 @@ def as_number(label: Any) -> float:
         number = float(label)
     except (TypeError, ValueError):
         number = math.nan
+    if math.isfinite(number) and abs(number) > _LARGEST:
+        raise ValueError(f"the target {label!r} is beyond {_LARGEST:.1e}, the largest of float32. Take a larger unit.")
     if math.isfinite(number):
         return number
     raise ValueError(f"the target {label!r} is not a finite number, as a regression needs. Correct it.")

@@ -40,7 +40,7 @@ def write_contents(folder: Path, parts: ModelParts, about: Mapping[str, Any]) ->
 
 
 def _record(parts: ModelParts, about: Mapping[str, Any]) -> dict[str, Any]:
-    spec, trained_with = parts.encoder.spec, parts.encoder.trained_with
+    spec, trained_with, scale = parts.encoder.spec, parts.encoder.trained_with, parts.target_scale
     return {
         "encoder": spec.name,
         "encoder_key": encoder_key(parts.encoder),
@@ -52,6 +52,7 @@ def _record(parts: ModelParts, about: Mapping[str, Any]) -> dict[str, Any]:
         "class_names": list(parts.class_names),
         "sequence_length": parts.encoder.sequence_length,
         "temperature": parts.temperature,
+        "target_scale": None if scale is None else {"mean": scale[0], "scale": scale[1]},
         "strategy": None if trained_with is None else json.loads(trained_with),
         "parameters": int(sum(variable.shape.num_elements() or 0 for variable in _variables(parts))),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -79,6 +80,7 @@ def _card(record: Mapping[str, Any]) -> str:
         "parameters": f"{record['parameters']:,}",
         "tokens kept of a text": record["sequence_length"],
         "temperature of the scores": record["temperature"],
+        "mean and standard deviation of the training targets": _mean_and_scale(record["target_scale"]),
         "label is `__none__` below a score of": record.get("reject_below"),
         "quantized": _quantized(record.get("quantization")),
         "data": record.get("data"),
@@ -93,6 +95,10 @@ def _card(record: Mapping[str, Any]) -> str:
         for part, values in metrics.items():
             lines.append(f"| {part} | {' | '.join(f'{values[n]:.4g}' if n in values else '' for n in names)} |")
     return "\n".join(lines) + "\n"
+
+
+def _mean_and_scale(values: Mapping[str, float] | None) -> str | None:
+    return None if values is None else f"{values['mean']:.6g} and {values['scale']:.6g}"
 
 
 def _quantized(cost: Mapping[str, Any] | None) -> str | None:

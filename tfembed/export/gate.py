@@ -20,7 +20,8 @@ _FRESH = Path(__file__).with_name("fresh.py")
 _ERROR = re.compile(r"[\w.]*(Error|Exception): \S")
 _OP = re.compile(r"{{node ([^}]+)}}")
 _ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1"}  # TensorFlow then leaves Keras 3 alone, which takes long to import
-_TOLERANCE = 1e-4  # of probabilities; padding to another length changes the order of sums
+_TOLERANCE = 1e-4  # of probabilities and standardized values; padding to another length changes the order of sums
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)  # of values far from 0, where float32 is coarse
 
 
 class ExportError(RuntimeError):
@@ -117,7 +118,9 @@ def values_of(parts: ModelParts, outputs: Mapping[str, np.ndarray]) -> np.ndarra
 def _compare(parts: ModelParts, raw: list[bytes], expected: np.ndarray, values: np.ndarray, way: str) -> None:
     difference = np.abs(values - expected).max(axis=1)
     worst = int(difference.argmax())
-    if not difference[worst] <= _TOLERANCE * max(1.0, float(np.abs(expected[worst]).max())):
+    mean, scale = parts.target_scale or (0.0, 1.0)
+    away, size = (float(np.abs(values).max()) for values in (expected[worst] - mean, expected[worst]))
+    if not difference[worst] <= _TOLERANCE * max(scale, away) + _ROUNDING * size:
         how = {"batch": "", "single": " alone", "examples": " in a tf.Example"}[way]
         raise ExportError(
             f"The exported model gives {values[worst].tolist()} for the input {raw[worst][:60]!r}{how}, where the "

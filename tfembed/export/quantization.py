@@ -127,8 +127,9 @@ def score(task: str, outputs: np.ndarray, wanted: np.ndarray) -> float:
         return float(np.mean(outputs.argmax(axis=1) == wanted))
     if task == "multi_label":
         return float(np.mean((outputs >= 0.5) == (wanted >= 0.5)))
-    missed = ((outputs[:, 0] - wanted) ** 2).sum()
-    return float(1 - missed / max(((wanted - wanted.mean()) ** 2).sum(), np.finfo(np.float32).tiny))
+    expected, values = wanted.astype(np.float64), outputs[:, 0].astype(np.float64)  # squares overflow in float32
+    missed, spread = ((values - expected) ** 2).sum(), ((expected - expected.mean()) ** 2).sum()
+    return float(1 - missed / max(spread, np.finfo(np.float64).tiny))
 
 
 def as_labels(task: str, outputs: np.ndarray) -> np.ndarray:

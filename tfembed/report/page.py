@@ -77,7 +77,7 @@ def _charts(study: Study) -> dict[str, Any]:
         "costs": [chart for chart in costs if chart is not None],
         "cost": any(costs),
         "depth": plots.depth_chart(study.trials, plan, blocks),
-        "curves": plots.curves_chart(rows, {trial.key: trial for trial in study.trials}),
+        "curves": plots.curves_chart(plan, rows, {trial.key: trial for trial in study.trials}),
     }
 
 

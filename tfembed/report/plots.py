@@ -168,8 +168,8 @@ def kind_of(trial: Trial) -> str:
     return name.split("(")[0]
 
 
-def curves_chart(rows: Sequence[Row], trials: Mapping[str, Trial]) -> Chart | None:
-    """Validation losses, epoch by epoch, of the best trials that have some."""
+def curves_chart(plan: Plan, rows: Sequence[Row], trials: Mapping[str, Trial]) -> Chart | None:
+    """Validation losses, epoch by epoch, of the best trials that have some; of regressions in standardized units."""
     found = [(row, trials[row.key].curve) for row in rows if trials[row.key].curve][:_MOST_CURVES]
     if not found:
         return None
@@ -177,13 +177,14 @@ def curves_chart(rows: Sequence[Row], trials: Mapping[str, Trial]) -> Chart | No
     for i, (row, curve) in enumerate(found):
         places = tuple((float(epoch), loss) for epoch, loss in enumerate(curve, 1))
         lines.append(Line(places=places, title=f"{row.rank}. {row.name}", series=i))
+    measured = "validation loss" if plan.task != "regression" else "validation loss, targets standardized"
     longest = max(len(curve) for _, curve in found)
     step = max(1, -(-longest // 8))
     ticks = tuple((float(i), str(i)) for i in range(1, longest + 1, step))
     return Chart(
         title="validation loss by epoch",
         x=Axis(title="epoch, over all phases", lowest=0.5, highest=longest + 0.5, ticks=ticks),
-        y=linear_axis("validation loss", _without_outliers([loss for _, curve in found for loss in curve])),
+        y=linear_axis(measured, _without_outliers([loss for _, curve in found for loss in curve])),
         points=tuple(Point(x=x, y=y, title=line.title, series=line.series) for line in lines for x, y in line.places),
         lines=tuple(lines),
         legend=tuple((i, f"{row.rank}. {row.name}") for i, (row, _) in enumerate(found)),
