@@ -136,7 +136,7 @@ def test_embeddings_of_zeros_are_solved():
 
 @pytest.mark.parametrize("task", ["classification", "multi_label", "regression"])
 def test_copies_do_not_make_the_loss_look_better(task):
-    """Of noise with copies, the loss of what is left out is no lower than of the noise alone, where groups are named."""
+    """Of noise with copies, the loss of what is left out is no lower than of the noise alone, if groups are named."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 20)).astype("float32"), rng.integers(0, 2, 40)
     labels = {"classification": y, "multi_label": np.eye(2)[y], "regression": rng.normal(size=40)}[task]
