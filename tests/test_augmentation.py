@@ -130,3 +130,26 @@ def test_zeros_change_nothing():
     """An augmentation of zeros gives exact copies."""
     copies = te.augment(dataset(blob()), 1, augmentation=NOTHING).train.examples
     np.testing.assert_array_equal(copies[:6], copies[6:])
+
+
+def test_copies_are_of_the_group_of_their_original():
+    """Copies are marked as derived, and no other split shares a group with them."""
+    data = te.Dataset.from_arrays(
+        np.arange(20, dtype="uint8")[:, None, None] * np.ones((1, 8, 8), "uint8"), [0, 1] * 10, validation=0.2, test=0.2
+    )
+    copied = te.augment(data, 2).train
+    size = len(data.train)
+    assert copied.groups.tolist() == copied.groups[:size].tolist() * 3
+    assert len(set(copied.groups)) == size
+    assert copied.is_derived.tolist() == [False] * size + [True] * (2 * size)
+
+
+def test_a_probe_is_not_measured_on_copies_of_what_it_learns():
+    """With exact copies of images whose labels are drawn by lot, its loss in cross-validation tells of no knowledge."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (24, 8, 8)).astype("uint8")
+    data = te.Dataset.from_arrays(pixels, rng.integers(0, 2, 24), ["a", "b"], validation=0, test=0)
+    copied = te.augment(data, 3, augmentation=NOTHING)
+    model = te.build_image_classifier(te.load_encoder("glyphs"), data.class_names)
+    (phase,) = te.train(model, copied, te.linear_probe()).phases
+    assert phase.history["cross_validation_loss"][0] > 0.6

@@ -14,7 +14,7 @@ from tiny_vectors import WORDS, write_text
 
 import tfembed as te
 from tfembed.cli import cli, main
-from tfembed.commands.typed import parse_head, parse_strategy
+from tfembed.commands.typed import dataset_of, parse_head, parse_strategy
 from tfembed.predict import parts_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -413,3 +413,19 @@ def test_search_exports_its_winner(tmp_path: Path) -> None:
     assert len(json.loads(_run("predict", out, "what a film", "--json"))) == 1
     exported = json.loads(_run("export", out, tmp_path / "served", "--json"))
     assert exported == {"folder": str(tmp_path / "served" / "1"), "quantization": None, "reject_below": None}
+
+
+@pytest.mark.parametrize("columns", [("said", "label", "who"), ("0", "1", "2")])
+def test_groups_are_a_column(columns: tuple[str, str, str], tmp_path: Path) -> None:
+    """Rows of one group are in one split, whether columns are named or counted."""
+    rows = [f"text {i},{'ab'[i % 2]},{i // 4}\n" for i in range(40)]
+    file = tmp_path / "said.csv"
+    file.write_text(("" if columns[0] == "0" else "said,label,who\n") + "".join(rows))
+    text, label, groups = columns
+    options = {"text": text, "label": label, "groups": groups, "label_separator": None, "task": None}
+    data = dataset_of(str(file), options | {"few_shot": None, "seed": 0})
+    sides = [{int(text.split()[1]) // 4 for text in split.examples} for split in (data.train, data.test)]
+    assert len(data.test) == 8
+    assert not sides[0] & sides[1]
+    with pytest.raises(ValueError, match="is a folder, which has no column"):
+        dataset_of(str(tmp_path), options | {"few_shot": None, "seed": 0})

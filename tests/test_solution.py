@@ -148,3 +148,41 @@ def test_embeddings_of_zeros_are_solved():
         np.zeros([4, 3], "float32"), np.array([0, 0, 1, 1]), task="classification", seed=0, balanced=False
     )
     np.testing.assert_allclose(probabilities(np.zeros([1, 3]), solved), [[0.5, 0.5]], atol=1e-6)
+
+
+@pytest.mark.parametrize("task", ["classification", "multi_label", "regression"])
+def test_copies_do_not_make_the_loss_look_better(task):
+    """Of noise with copies, the loss of what is left out is no lower than of the noise alone, if groups are named."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 20)).astype("float32"), rng.integers(0, 2, 40)
+    labels = {"classification": y, "multi_label": np.eye(2)[y], "regression": rng.normal(size=40)}[task]
+    copies = np.concatenate([x, *(x + 0.01 * rng.normal(size=x.shape) for _ in range(3))]).astype("float32")
+    tiled = np.concatenate([labels] * 4)
+    solve = {"task": task, "seed": 0, "balanced": False}
+    marks = {"groups": np.tile(np.arange(40), 4), "is_derived": np.arange(160) >= 40}
+    alone, leaking, grouped = (
+        solve_linear(x, labels, **solve).loss,
+        solve_linear(copies, tiled, **solve).loss,
+        solve_linear(copies, tiled, **solve, **marks).loss,
+    )
+    assert leaking < 0.75 * alone
+    assert grouped > 0.9 * alone
+
+
+@pytest.mark.parametrize(("task", "labels"), [("classification", [0, 0, 1, 1]), ("regression", [0.0, 1.0, 2.0, 3.0])])
+def test_groups_too_few_to_leave_out_give_no_loss(task, labels):
+    """Two groups that hold all of a class each, or one group of all, leave nothing to choose a penalty by."""
+    groups = np.array([0, 0, 1, 1] if task == "classification" else [0, 0, 0, 0])
+    solved = solve_linear(
+        np.eye(4, dtype="float32"), np.array(labels), task=task, seed=0, balanced=False, groups=groups
+    )
+    assert solved.loss is None
+    assert np.isfinite(solved.kernel).all()
+
+
+def test_groups_of_single_rows_change_nothing():
+    """Named one by one, rows are solved as rows without groups."""
+    x, y = blobs(3)
+    solve = {"task": "classification", "seed": 0, "balanced": False}
+    named = solve_linear(x, y, **solve, groups=np.arange(len(y))[::-1], is_derived=np.zeros(len(y), bool))
+    np.testing.assert_array_equal(named.kernel, solve_linear(x, y, **solve).kernel)

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfembed.data import Dataset, Split, read_images
+from tfembed.data import Dataset, read_images
+from tfembed.data.split import concatenate_splits, number_groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,8 @@ class Augmentation:
 def augment(data: Dataset, num_copies: int, *, augmentation: Augmentation | None = None, seed: int = 0) -> Dataset:
     """Let augmented copies of the training images join them; validation and test stay as they are.
 
-    Images are decoded and changed in parallel; the same seed gives the same copies.
+    Images are decoded and changed in parallel; the same seed gives the same copies. A copy is in the group of its
+    original, with which it stays in every fold; it is learned from, and never measured on.
 
     Args:
         data: Images with labels, as pixels `uint8 (n, height, width)` or `(n, height, width, 3)`, paths or bytes.
@@ -73,14 +75,12 @@ def augment(data: Dataset, num_copies: int, *, augmentation: Augmentation | None
     if not isinstance(num_copies, Integral) or num_copies < 1:
         raise ValueError(f"Cannot make {num_copies} copies of each image: pass a whole number, 1 or more.")
     copies = list(_copies(data.train.examples, num_copies, augmentation or Augmentation(), seed))
-    examples = data.train.examples
-    if examples.dtype == object:  # images in files, or encoded: of any size, so their copies are encoded too
-        joined = np.empty(len(examples) + len(copies), object)
-        joined[: len(examples)], joined[len(examples) :] = examples, copies
-    else:
-        joined = np.concatenate([examples, np.stack(copies).reshape(-1, *examples.shape[1:])])
-    labels = np.concatenate([data.train.labels, *[data.train.labels] * num_copies])
-    return replace(data, train=Split(examples=joined, labels=labels), recipe=None)
+    train, *_ = number_groups([data.train, data.validation, data.test])
+    repeated = train.subset(np.tile(np.arange(len(train)), num_copies))
+    changed = np.empty_like(repeated.examples)
+    changed[:] = copies if changed.dtype == object else np.stack(copies).reshape(changed.shape)
+    made = replace(repeated, examples=changed, is_derived=np.ones(len(repeated), bool))
+    return replace(data, train=concatenate_splits([train, made]), recipe=None)
 
 
 def _copies(examples: np.ndarray, num_copies: int, augmentation: Augmentation, seed: int) -> Iterator[Any]:

@@ -199,7 +199,15 @@ def _solve(work: _Work) -> dict[str, list[float]]:
     data, embeddings = work.data, work.features.batch(np.arange(len(work.data.train)))[INPUTS]
     is_regression = data.task == "regression"
     labels = targets(data.train.labels, work.parts)[:, 0] if is_regression else data.train.labels
-    solved = solve_linear(embeddings, labels, task=data.task, seed=work.seed, balanced=work.balanced)
+    solved = solve_linear(
+        embeddings,
+        labels,
+        task=data.task,
+        seed=work.seed,
+        balanced=work.balanced,
+        groups=data.train.groups,
+        is_derived=data.train.is_derived,
+    )
     work.parts.head.get_layer("logits").set_weights([solved.kernel, solved.bias])
     return {} if solved.loss is None else {"cross_validation_loss": [solved.loss]}
 

@@ -1,10 +1,15 @@
 """A linear head solved to its optimum, in place of training it."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+
+from tfembed.data import Split
+from tfembed.data.draws import Fold, draw_folds
+from tfembed.data.groups import are_trivial
+from tfembed.data.split import derived_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,7 +28,16 @@ class Solution:
     loss: float | None
 
 
-def solve_linear(embeddings: np.ndarray, labels: np.ndarray, *, task: str, seed: int, balanced: bool) -> Solution:
+def solve_linear(  # noqa: PLR0913 - the rows, what they are, and how to solve
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    *,
+    task: str,
+    seed: int,
+    balanced: bool,
+    groups: np.ndarray | None = None,
+    is_derived: np.ndarray | None = None,
+) -> Solution:
     """Solve a linear head to its optimum, with the regularisation chosen by cross-validation over the examples.
 
     Multinomial logistic regression for classes, one logistic regression per label for several labels, ridge regression
@@ -36,6 +50,8 @@ def solve_linear(embeddings: np.ndarray, labels: np.ndarray, *, task: str, seed:
         task: As in `Dataset.task`.
         seed: Of the folds.
         balanced: Whether every class counts the same, however many examples it has.
+        groups: As in `Split.groups`: folds hold whole groups.
+        is_derived: As in `Split.is_derived`: folds are not measured on derived rows.
 
     Example:
         >>> solution = solve_linear(
@@ -51,16 +67,20 @@ def solve_linear(embeddings: np.ndarray, labels: np.ndarray, *, task: str, seed:
     scale = float(np.sqrt(np.mean(np.sum(np.square(centered), axis=1)))) or 1.0
     x, directions = _few_directions(centered / scale)
     loss: float | None
+    rows = Split(examples=x, labels=labels, groups=groups, is_derived=is_derived)
     if task == "regression":
-        kernel, bias, loss = _solve_ridge(x, labels)
+        kernel, bias, loss = _solve_ridge(rows, seed)
     elif task == "multi_label":
-        found = [_solve_classes(x, labels[:, i].astype(int), seed, balanced) for i in range(labels.shape[1])]
+        found = [
+            _solve_classes(replace(rows, labels=labels[:, i].astype(int)), seed, balanced)
+            for i in range(labels.shape[1])
+        ]
         kernel = np.stack([kernel[:, 1] - kernel[:, 0] for kernel, _, _ in found], axis=1)
         bias = np.array([bias[1] - bias[0] for _, bias, _ in found])
         losses = [loss for _, _, loss in found if loss is not None]
         loss = float(np.mean(losses)) if losses else None
     else:
-        kernel, bias, loss = _solve_classes(x, labels, seed, balanced)
+        kernel, bias, loss = _solve_classes(rows, seed, balanced)
     kernel = directions @ kernel / scale
     return Solution(kernel=kernel.astype("float32"), bias=(bias - mean @ kernel).astype("float32"), loss=loss)
 
@@ -77,24 +97,22 @@ def _few_directions(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 _GRID = (0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0)
 _FIRST = _GRID[2:5]
 _ENOUGH_TO_CHOOSE = 1e-4
+_MOST_FOLDS = 5
 
 
-def _solve_classes(
-    x: np.ndarray, y: np.ndarray, seed: int, balanced: bool
-) -> tuple[np.ndarray, np.ndarray, float | None]:
+def _solve_classes(rows: Split, seed: int, balanced: bool) -> tuple[np.ndarray, np.ndarray, float | None]:
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold
     from threadpoolctl import threadpool_limits
 
+    x, y = rows.examples, rows.labels
     counts = np.bincount(y, minlength=2)
     if counts.min() == 0 and len(counts) == 2:  # a label that all or none of the examples have
         return np.zeros((x.shape[1], 2)), np.log((counts + 0.5) / (counts.sum() + 1)), None
     options = {"max_iter": 2000, "class_weight": "balanced" if balanced else None}
-    folds, strength, loss = min(5, int(counts.min())), 10.0, None
+    folds, strength, loss = _folds_of_classes(rows, seed), 10.0, None
     with threadpool_limits(1):  # the products are small: threads cost more than they give, much more on a busy machine
-        if folds > 1:
-            split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-            losses = _left_out_losses(x.astype(np.float32), y, split, options)
+        if folds:
+            losses = _left_out_losses(x.astype(np.float32), y, folds, options)
             strength = min(losses, key=lambda each: losses[each])
             loss = losses[strength]
         model = LogisticRegression(C=strength, tol=1e-6, **options).fit(x, y)
@@ -104,19 +122,36 @@ def _solve_classes(
     return kernel, bias, loss
 
 
-def _left_out_losses(x: np.ndarray, y: np.ndarray, split: Any, options: dict[str, Any]) -> dict[float, float]:
+def _folds_of_classes(rows: Split, seed: int) -> list[Fold]:
+    """Folds to choose the penalty by, at most 5; none where a class has too few groups."""
+    from sklearn.model_selection import StratifiedKFold
+
+    if not _is_plain(rows):
+        return draw_folds(rows, "classification", _MOST_FOLDS, seed)
+    count = min(_MOST_FOLDS, int(np.bincount(rows.labels).min()))
+    if count < 2:
+        return []
+    return list(StratifiedKFold(count, shuffle=True, random_state=seed).split(rows.examples, rows.labels))
+
+
+def _is_plain(rows: Split) -> bool:
+    """True if every row is a group of its own, and an original."""
+    return are_trivial(rows.groups) and not derived_rows(rows).any()
+
+
+def _left_out_losses(x: np.ndarray, y: np.ndarray, folds: list[Fold], options: dict[str, Any]) -> dict[float, float]:
     """The log loss of left out examples by strength, for the best of the grid and its neighbours at the least."""
     from joblib import parallel_config
     from sklearn.linear_model import LogisticRegressionCV
 
     losses: dict[float, float] = {}
     wanted: tuple[float, ...] = _FIRST
-    with parallel_config("threading", n_jobs=min(split.n_splits, os.cpu_count() or 1)):  # a fold each
+    with parallel_config("threading", n_jobs=min(len(folds), os.cpu_count() or 1)):  # a fold each
         while wanted:
             chosen = LogisticRegressionCV(
                 Cs=wanted,
                 l1_ratios=(0,),
-                cv=split,
+                cv=folds,
                 scoring="neg_log_loss",
                 use_legacy_attributes=False,
                 refit=False,
@@ -129,8 +164,15 @@ def _left_out_losses(x: np.ndarray, y: np.ndarray, split: Any, options: dict[str
     return losses
 
 
-def _solve_ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    from sklearn.linear_model import RidgeCV
+def _solve_ridge(rows: Split, seed: int) -> tuple[np.ndarray, np.ndarray, float | None]:
+    from sklearn.linear_model import Ridge, RidgeCV
 
-    model = RidgeCV(alphas=np.logspace(-4, 3, 15)).fit(x, y)
+    options: dict[str, Any] = {}  # by default each example is left out in turn
+    if not _is_plain(rows):
+        folds = draw_folds(rows, "regression", _MOST_FOLDS, seed)
+        if not folds:
+            model = Ridge().fit(rows.examples, rows.labels)
+            return model.coef_.reshape(-1, 1), np.atleast_1d(model.intercept_), None
+        options = {"cv": folds, "scoring": "neg_mean_squared_error"}
+    model = RidgeCV(alphas=np.logspace(-4, 3, 15), **options).fit(rows.examples, rows.labels)
     return model.coef_.reshape(-1, 1), np.atleast_1d(model.intercept_), -float(model.best_score_)

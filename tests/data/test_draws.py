@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
+from tfembed.data import Split
 from tfembed.data.draws import draw_per_class, strata_of, stratified_split
 
 LABELS = np.repeat([0, 1, 2], [100, 50, 10])
+
+
+def labelled(labels, **columns):
+    return Split(examples=np.arange(len(labels)).astype(str).astype(object), labels=np.asarray(labels), **columns)
 
 
 def split(strata=LABELS, seed=0, validation=0.1, test=0.2):
@@ -72,14 +77,14 @@ def test_multi_label_examples_are_grouped_by_their_rarest_label():
 
 def test_a_small_draw_is_part_of_a_larger_one():
     """Five examples a class are among the ten that the same seed draws; another seed draws others."""
-    five, ten = draw_per_class(LABELS, 5, seed=1), draw_per_class(LABELS, 10, seed=1)
+    five, ten = draw_per_class(labelled(LABELS), 5, seed=1), draw_per_class(labelled(LABELS), 10, seed=1)
     assert np.bincount(LABELS[five]).tolist() == [5, 5, 5]
     assert set(five) < set(ten)
-    assert not np.array_equal(five, draw_per_class(LABELS, 5, seed=2))
+    assert not np.array_equal(five, draw_per_class(labelled(LABELS), 5, seed=2))
 
 
 def test_a_multi_label_draw_has_each_label_often_enough():
     """Rare labels are drawn first, and examples that bring two labels count for both."""
     labels = np.array([[1, 0]] * 20 + [[1, 1]] * 4, np.float32)
-    drawn = labels[draw_per_class(labels, 3, seed=0)]
+    drawn = labels[draw_per_class(labelled(labels), 3, seed=0)]
     assert drawn.tolist() == [[1, 1]] * 3

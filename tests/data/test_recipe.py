@@ -49,7 +49,7 @@ def test_images_are_made_again(tmp_path: Path) -> None:
 
 def test_what_was_in_memory_has_none(tmp_path: Path) -> None:
     """Arrays have no recipe, nor have images with copies made of them."""
-    assert te.Dataset.from_arrays(["a", "b"] * 5, [0, 1] * 5).recipe is None
+    assert te.Dataset.from_arrays(list("abcdefghij"), [0, 1] * 5).recipe is None
     assert te.augment(te.load_images(write_images(tmp_path / "images")), 1).recipe is None
 
 

@@ -86,7 +86,7 @@ def test_another_output_can_be_asked_for(module: tuple[str, np.ndarray]) -> None
 def test_it_is_trained_on_exported_and_written_again(module: tuple[str, np.ndarray], tmp_path: Path) -> None:
     """A head trains on it; the export passes its gate with the vocabulary filled; as a module it comes back."""
     encoder = te.load_encoder(module[0])
-    data = te.Dataset.from_arrays(TEXTS[:2] * 10, ["money", "loss"] * 10)
+    data = te.Dataset.from_arrays([f"{text}{' ' * i}" for i in range(10) for text in TEXTS[:2]], ["money", "loss"] * 10)
     model = te.build_text_classifier(encoder, data.class_names)
     assert te.train(model, data, te.linear_probe()).metrics["test"]["accuracy"] == 1.0
     te.export(model, tmp_path / "exported", examples=TEXTS[:3])
@@ -97,7 +97,7 @@ def test_it_is_trained_on_exported_and_written_again(module: tuple[str, np.ndarr
 
 def test_its_blocks_stay_frozen(module: tuple[str, np.ndarray]) -> None:
     """The format of TF1 does not say what trains, so that unfreezing is refused, in words."""
-    data = te.Dataset.from_arrays(TEXTS[:2] * 10, ["money", "loss"] * 10)
+    data = te.Dataset.from_arrays([f"{text}{' ' * i}" for i in range(10) for text in TEXTS[:2]], ["money", "loss"] * 10)
     model = te.build_text_classifier(te.load_encoder(module[0]), data.class_names)
     with pytest.raises(ValueError, match=r"lists no trainable_variables.*Train a head on it"):
         te.train(model, data, te.top_blocks(2))

@@ -56,6 +56,7 @@ DATA = together(
     click.option("--text", default="text", show_default=True, help="Column of texts."),
     click.option("--label", help="Column of labels.  [default: label]"),
     click.option("--label-separator", help='What stands between several labels of a cell, such as "|".'),
+    click.option("--groups", help="Column of groups, such as authors, whose rows stay together in splits and folds."),
     click.option("--task", type=click.Choice(_TASKS), help="What labels mean.  [default: told from the labels]"),
     click.option("--few-shot", type=click.IntRange(1), help="Train on so many examples of each class."),
 )

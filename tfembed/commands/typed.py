@@ -87,24 +87,28 @@ def dataset_of(data: str, options: Mapping[str, Any]) -> te.Dataset:
 
 
 def _read(data: str, options: Mapping[str, Any]) -> te.Dataset:
-    seed, task, label = options["seed"], options["task"], options["label"]
+    seed, task, label, groups = (options[name] for name in ("seed", "task", "label", "groups"))
     if data in _SAMPLE_LABELS:
         label = label or _SAMPLE_LABELS[data]
-        return te.load_text(te.resource_path(data), text=options["text"], label=label, seed=seed, task=task)
+        return te.load_text(
+            te.resource_path(data), text=options["text"], label=label, seed=seed, task=task, groups=groups
+        )
     if Path(data).is_dir():
-        return te.load_images(data, seed=seed, task=task)
+        return te.load_images(data, seed=seed, task=task, groups=groups)
     if not Path(data).exists():
         names = " or ".join(_SAMPLE_LABELS)
         raise ValueError(f"There is no {data!r}: expected a table of texts, a folder of images, or {names}.")
     columns: tuple[Any, Any] = (options["text"], label or "label")
     if all(column.isdecimal() for column in columns):  # positions, in a file without a header
         columns = (int(columns[0]), int(columns[1]))
+        groups = int(groups) if groups and groups.isdecimal() else groups
     separator = options["label_separator"]
     if task == "multi_label" and separator is None and Path(data).suffix in (".csv", ".tsv", ".txt"):
         raise ValueError(
             f"--task multi_label: what stands between the labels of a cell of {data}? Say --label-separator."
         )
-    return te.load_text(data, text=columns[0], label=columns[1], seed=seed, task=task, label_separator=separator)
+    named = {"text": columns[0], "label": columns[1], "groups": groups}
+    return te.load_text(data, **named, seed=seed, task=task, label_separator=separator)
 
 
 def loading_of(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from tfembed.data.describe import describe
 from tfembed.data.division import divide
 from tfembed.data.draws import draw_per_class
 from tfembed.data.examples import Rows, as_examples
+from tfembed.data.groups import group_names
 from tfembed.data.labels import TASKS, learn_encoding
 from tfembed.data.recipe import Recipe
-from tfembed.data.split import Split, class_counts
+from tfembed.data.split import Split, class_counts, concatenate_splits, number_groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,6 +30,7 @@ class Dataset:
         source: The file or folder, or `"arrays"`.
         seed: The seed the parts were drawn with.
         recipe: How to make it again of its files; None where it was made of something in memory.
+        own_validation: True if the caller passed the validation split, which a search then keeps, however small.
 
     Raises:
         ValueError: If the kind or the task is unknown. `from_arrays` says what it wants of examples and labels.
@@ -48,6 +50,7 @@ class Dataset:
     source: str
     seed: int
     recipe: Recipe | None = None
+    own_validation: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in ("text", "image") or self.task not in TASKS:
@@ -64,8 +67,11 @@ class Dataset:
         test: "float | tuple[Any, Any] | Split" = 0.2,
         seed: int = 0,
         task: str | None = None,
+        groups: Sequence[Any] | np.ndarray | None = None,
     ) -> "Dataset":
         """Make a data set of what is in memory.
+
+        Examples of one group (a patient, an author, a session) go to one split as a whole, and so do equal examples.
 
         Args:
             examples: Texts (`str`, or UTF-8 bytes); images as `pathlib.Path`, encoded bytes, or `uint8` pixels of
@@ -74,14 +80,16 @@ class Dataset:
                 2-D array of 0 and 1 (several labels); an `(n, 1)` array counts as `(n,)`.
             class_names: In the order of their indices; whole numbers in `labels` are then positions in it. By
                 default the labels themselves, sorted.
-            validation: Share of all examples, or the examples themselves as `(examples, labels)` or a `Split`;
-                0 for none. The labels of a `Split` are indices of classes.
+            validation: Share of all examples, or the examples themselves as `(examples, labels)`, as `(examples,
+                labels, groups)` or as a `Split`; 0 for none. The labels of a `Split` are indices of classes.
             test: Likewise.
             seed: The same seed draws the same parts.
             task: One of `TASKS`. Inferred if None: see `tfembed.data.labels.learn_encoding`.
+            groups: Group of each example, a text or a whole number, or None.
 
         Raises:
-            ValueError: If examples or labels are not as described, or a class is too small to be in every part.
+            ValueError: If examples, labels or groups are not as described, or a class is too small, or in too few
+                groups, to be in every part.
 
         Example:
             >>> data = Dataset.from_arrays(["yes", "yeah", "yep", "no", "nope", "nah"], ["y"] * 3 + ["n"] * 3)
@@ -89,10 +97,10 @@ class Dataset:
             (('n', 'y'), 2, 2, 2)
         """
         return cls.from_rows(
-            _rows(examples, labels),
+            _rows(examples, labels, groups),
             class_names=class_names,
-            validation=_rows(*validation, "validation ") if isinstance(validation, tuple) else validation,
-            test=_rows(*test, "test ") if isinstance(test, tuple) else test,
+            validation=_rows(*validation, prefix="validation ") if isinstance(validation, tuple) else validation,
+            test=_rows(*test, prefix="test ") if isinstance(test, tuple) else test,
             seed=seed,
             task=task,
         )
@@ -110,23 +118,25 @@ class Dataset:
     ) -> "Dataset":
         """Learn what the labels mean, and split: what all ways to make a data set end in."""
         encoding = learn_encoding(rows, task, class_names)
-        train, validation, test = divide(rows, encoding, validation=validation, test=test, seed=seed)
+        train, chosen_by, held_back = divide(rows, encoding, validation=validation, test=test, seed=seed)
         return cls(
             kind=rows.kind,
             task=encoding.task,
             class_names=encoding.class_names,
             train=train,
-            validation=validation,
-            test=test,
+            validation=chosen_by,
+            test=held_back,
             source=rows.source,
             seed=seed,
+            own_validation=not isinstance(validation, int | float) and len(chosen_by) > 0,
         )
 
     def few_shot(self, n: int, seed: int | None = None) -> "Dataset":
         """Keep n training examples of each class, drawn at random; validation and test stay as they are.
 
         With several labels an example, examples are drawn until each label is there at least n times. A draw of
-        fewer with the same seed is part of a draw of more.
+        fewer with the same seed is part of a draw of more. Two examples of a group, or equal ones, are drawn only
+        where there are not enough others.
 
         Args:
             n: Examples of each class, at least 1.
@@ -151,12 +161,14 @@ class Dataset:
                 f"The class {name!r} has {counts.min()} training examples: expected at least {n}. "
                 f"Ask for {counts.min()} at most, or give it more."
             )
-        drawn = draw_per_class(self.train.labels, n, self.seed if seed is None else seed)
+        drawn = draw_per_class(self.train, n, self.seed if seed is None else seed)
         recipe = self.recipe and self.recipe.then("few_shot", {"n": n, "seed": seed})
         return replace(self, train=self.train.subset(drawn), recipe=recipe)
 
     def with_descriptions(self, labels: Mapping[str, str]) -> "Dataset":
         """Let descriptions of classes in words join the training examples, as further shots.
+
+        They are learned from in every fold, and never measured on.
 
         Args:
             labels: What a class means, by its name; those without a description stay as they are.
@@ -180,10 +192,11 @@ class Dataset:
         places = [self.class_names.index(name) for name in labels]
         rows = np.eye(len(self.class_names)) if self.task == "multi_label" else np.arange(len(self.class_names))
         _, texts = as_examples(list(labels.values()), lambda i: f"descriptions[{i}]")
-        train = Split(
-            examples=np.concatenate([self.train.examples, texts]),
-            labels=np.concatenate([self.train.labels, rows[places].astype(self.train.labels.dtype)]),
+        described = Split(
+            examples=texts, labels=rows[places].astype(self.train.labels.dtype), is_derived=np.ones(len(texts), bool)
         )
+        train, described, *_ = number_groups([self.train, described, self.validation, self.test])
+        train = concatenate_splits([train, described])
         recipe = self.recipe and self.recipe.then("with_descriptions", {"labels": dict(labels)})
         return replace(self, train=train, recipe=recipe)
 
@@ -192,7 +205,7 @@ class Dataset:
         return describe(self)
 
 
-def _rows(examples: Any, labels: Any, prefix: str = "") -> Rows:
+def _rows(examples: Any, labels: Any, groups: Any = None, *, prefix: str = "") -> Rows:
     kind, checked = as_examples(examples, lambda i: f"{prefix}examples[{i}]")
     if hasattr(labels, "__array__"):  # also the columns of pandas and Polars
         array = np.asarray(labels)
@@ -200,5 +213,15 @@ def _rows(examples: Any, labels: Any, prefix: str = "") -> Rows:
     labels = [label.item() if isinstance(label, np.generic) else label for label in labels]
     if len(labels) != len(checked):
         raise ValueError(f"{len(checked)} {prefix}examples have {len(labels)} labels: expected one for each.")
-    place = f"{prefix}labels"
-    return Rows(kind=kind, examples=checked, labels=labels, place=lambda i: f"{place}[{i}]", source="arrays")
+    if groups is not None:
+        groups = group_names(groups, lambda i: f"{prefix}groups[{i}]")
+        if len(groups) != len(checked):
+            raise ValueError(f"{len(checked)} {prefix}examples have {len(groups)} groups: expected one for each.")
+    return Rows(
+        kind=kind,
+        examples=checked,
+        labels=labels,
+        place=lambda i: f"{prefix}labels[{i}]",
+        source="arrays",
+        groups=groups,
+    )

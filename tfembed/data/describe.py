@@ -27,11 +27,16 @@ def describe(dataset: "Dataset") -> str:
     return "\n".join(
         [
             f"{dataset.kind} {dataset.task.replace('_', '-')} from {dataset.source} (seed {dataset.seed})",
-            f"{sizes} examples",
+            f"{sizes} examples{_describe_groups(dataset)}",
             _describe_labels(dataset),
             _describe_examples(dataset.train.examples, dataset.kind),
         ]
     )
+
+
+def _describe_groups(dataset: "Dataset") -> str:
+    groups = [split.groups for split in (dataset.train, dataset.validation, dataset.test) if split.groups is not None]
+    return f" in {len(np.unique(np.concatenate(groups))):,} groups" if groups else ""
 
 
 def _describe_labels(dataset: "Dataset") -> str:

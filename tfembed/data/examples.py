@@ -23,6 +23,7 @@ class Rows:
         labels: One raw label each: text, number, or a list of them.
         place: Where each stands, for errors.
         source: What they were read from.
+        groups: Name of the group of each, or None.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Rows:
     labels: list[Any]
     place: Place
     source: str
+    groups: list[str] | None = None
 
 
 def as_examples(values: Sequence[Any] | np.ndarray, place: Place) -> tuple[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from tfembed.data.dataset import Dataset
 from tfembed.data.examples import Rows, as_images
 from tfembed.data.recipe import recipe_of
 from tfembed.data.table_rows import Column
-from tfembed.data.tables import Table, read_table
+from tfembed.data.tables import Table, read_grouped_table
 
 
 def load_images(  # noqa: PLR0913 - what the columns are and how to split them, all with defaults
@@ -23,8 +24,11 @@ def load_images(  # noqa: PLR0913 - what the columns are and how to split them, 
     task: str | None = None,
     class_names: Sequence[str] | None = None,
     label_separator: str | None = None,
+    groups: Column | None = None,
 ) -> Dataset:
     """Load labelled images, and split them. Images stay on disk: examples are paths.
+
+    Equal files, and rows of one group, go to one split as a whole.
 
     The source is a folder that holds one folder of images for each class, named after it; or a table (as `load_text`
     reads them) with a column of paths, relative to the table, and one of labels or of targets. Every image is decoded
@@ -41,6 +45,7 @@ def load_images(  # noqa: PLR0913 - what the columns are and how to split them, 
         task: In a table as in `load_text`; None or `"classification"` for a folder.
         class_names: In the order of their indices; by default the labels, sorted.
         label_separator: In a table, what stands between the labels of a cell that holds several.
+        groups: In a table, the column of groups, such as patients. A second table need not have it.
 
     Raises:
         FileNotFoundError: If there is no such folder or table.
@@ -50,32 +55,42 @@ def load_images(  # noqa: PLR0913 - what the columns are and how to split them, 
         >>> import pathlib, tempfile
         >>> from PIL import Image
         >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> for name in ["cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"]:
+        >>> for i, name in enumerate(["cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"]):
         ...     (folder / name).parent.mkdir(exist_ok=True)
-        ...     Image.new("RGB", (8, 8)).save(folder / name)
+        ...     Image.new("RGB", (8, 8 + i)).save(folder / name)
         >>> load_images(folder, validation=0, test=0.5).class_names
         ('cat', 'dog')
     """
     given = recipe_of(load_images, source, locals())
-    columns = (path, label)
+    columns = (path, label, groups)
     if label_separator is not None:
         task = task or "multi_label"
+    second = partial(_rows, columns=columns, label_separator=label_separator, is_second=True)
     data = Dataset.from_rows(
         _rows(source, columns, label_separator),
         class_names=class_names,
-        validation=validation if isinstance(validation, int | float) else _rows(validation, columns, label_separator),
-        test=test if isinstance(test, int | float) else _rows(test, columns, label_separator),
+        validation=validation if isinstance(validation, int | float) else second(validation),
+        test=test if isinstance(test, int | float) else second(test),
         seed=seed,
         task=task,
     )
     return replace(data, recipe=given)
 
 
-def _rows(source: str | PathLike[str], columns: tuple[Column, Column], label_separator: str | None) -> Rows:
-    where = Path(source)
-    if where.is_dir():
-        return _folder_rows(where)
-    return _table_rows(read_table(where, columns), columns, label_separator)
+def _rows(
+    source: str | PathLike[str],
+    columns: tuple[Column, Column, Column | None],
+    label_separator: str | None,
+    *,
+    is_second: bool = False,
+) -> Rows:
+    where, (path, label, groups) = Path(source), columns
+    if not where.is_dir():
+        table = read_grouped_table(where, (path, label), groups, is_second=is_second)
+        return _table_rows(table, columns, label_separator)
+    if groups is not None and not is_second:
+        raise ValueError(f"{where} is a folder, which has no column {groups!r}: name groups in a table of paths.")
+    return _folder_rows(where)
 
 
 def _folder_rows(folder: Path) -> Rows:
@@ -108,8 +123,8 @@ def _folder_rows(folder: Path) -> Rows:
     return Rows(kind="image", examples=as_images(files, place), labels=labels, place=place, source=str(folder))
 
 
-def _table_rows(table: Table, columns: tuple[Column, Column], label_separator: str | None) -> Rows:
-    path, label = columns
+def _table_rows(table: Table, columns: tuple[Column, Column, Column | None], label_separator: str | None) -> Rows:
+    path, label, groups = columns
     files = []
     for row, cell in enumerate(table.columns[path]):
         if not isinstance(cell, str) or not cell.strip():
@@ -121,6 +136,7 @@ def _table_rows(table: Table, columns: tuple[Column, Column], label_separator: s
         labels=table.labels(label, label_separator),
         place=table.place,
         source=str(table.path),
+        groups=table.groups(groups),
     )
 
 

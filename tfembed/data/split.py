@@ -1,7 +1,8 @@
 """One part of a data set, and how its classes are balanced."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +15,13 @@ class Split:
         examples: Texts, `object (n,)` of `str`. Images, `object (n,)` of `pathlib.Path` or of encoded `bytes`, or
             `uint8` of shape `(n, height, width)` or `(n, height, width, 3)`.
         labels: Classes, `int32 (n,)`; several labels, multi-hot `float32 (n, num_classes)`; targets, `float32 (n,)`.
+        groups: Group of each row, `int64 (n,)`: rows of one group never straddle splits or folds. None if every row is
+            a group of its own. The numbers hold for all splits of a `Dataset`.
+        is_derived: Rows that are made from others or from knowledge, augmented copies and descriptions of classes,
+            `bool (n,)`: they are learned from, and never measured on. None if there are none.
 
     Raises:
-        ValueError: If there is not one label for each example.
+        ValueError: If there is not one label, group, or mark for each example.
 
     Example:
         >>> split = Split(examples=np.array(["yes", "no"], object), labels=np.array([1, 0], np.int32))
@@ -26,10 +31,14 @@ class Split:
 
     examples: np.ndarray
     labels: np.ndarray
+    groups: np.ndarray | None = None
+    is_derived: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if len(self.examples) != len(self.labels):
-            raise ValueError(f"{len(self.examples)} examples have {len(self.labels)} labels: expected one for each.")
+        for name in ("labels", "groups", "is_derived"):
+            values = getattr(self, name)
+            if values is not None and len(self.examples) != len(values):
+                raise ValueError(f"{len(self.examples)} examples have {len(values)} {name}: expected one for each.")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -39,9 +48,61 @@ class Split:
         chosen = np.asarray(indices)
         if chosen.dtype != bool:
             chosen = chosen.astype(np.intp)
-        examples, labels = self.examples[chosen], self.labels[chosen]
-        examples.flags.writeable = labels.flags.writeable = False
-        return Split(examples=examples, labels=labels)
+        columns = {name: getattr(self, name) for name in _COLUMNS}
+        return _read_only({name: None if values is None else values[chosen] for name, values in columns.items()})
+
+
+_COLUMNS = ("examples", "labels", "groups", "is_derived")
+
+
+def _read_only(columns: Mapping[str, Any]) -> Split:
+    for values in columns.values():
+        if values is not None:
+            values.flags.writeable = False
+    return Split(**columns)
+
+
+def number_groups(splits: Sequence[Split]) -> tuple[Split, ...]:
+    """The same splits, all with groups: the rows of a split without any get numbers that no other row has.
+
+    Example:
+        >>> split = Split(examples=np.array(["yes", "no"], object), labels=np.array([1, 0]), groups=np.array([4, 4]))
+        >>> [each.groups.tolist() for each in number_groups([split, replace(split, groups=None)])]
+        [[4, 4], [5, 6]]
+    """
+    taken = [split.groups.max() for split in splits if split.groups is not None and len(split)]
+    first, numbered = 1 + int(max(taken, default=-1)), []
+    for split in splits:
+        if split.groups is None:
+            split = replace(split, groups=np.arange(first, first + len(split)))
+            first += len(split)
+        numbered.append(split)
+    return tuple(numbered)
+
+
+def concatenate_splits(splits: Sequence[Split]) -> Split:
+    """One split after the other as one, with their groups and marks of derived rows.
+
+    Example:
+        >>> split = Split(examples=np.array(["yes", "no"], object), labels=np.array([1, 0]))
+        >>> derived = replace(split, is_derived=np.array([True, True]))
+        >>> concatenate_splits([split, derived]).is_derived.tolist()
+        [False, False, True, True]
+    """
+    if any(split.groups is not None for split in splits):
+        splits = number_groups(splits)
+    columns: dict[str, Any] = dict.fromkeys(_COLUMNS)
+    if any(split.is_derived is not None for split in splits):
+        columns["is_derived"] = np.concatenate([derived_rows(split) for split in splits])
+    for name in ("examples", "labels", "groups"):
+        if all(getattr(split, name) is not None for split in splits):
+            columns[name] = np.concatenate([getattr(split, name) for split in splits])
+    return _read_only(columns)
+
+
+def derived_rows(split: Split) -> np.ndarray:
+    """Mask of the derived rows, `bool (n,)`, also if there are none."""
+    return np.zeros(len(split), bool) if split.is_derived is None else split.is_derived
 
 
 def class_counts(split: Split, num_classes: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tfembed.data.groups import group_names
 from tfembed.data.table_rows import Column, place_of, rows_of
 
 
@@ -25,6 +26,10 @@ class Table:
     def place(self, row: int) -> str:
         """Where a row stands, for errors: `intents.csv, line 5`."""
         return place_of(self.path, self.lines[row])
+
+    def groups(self, column: Column | None) -> list[str] | None:
+        """The names of groups in a column; None where no such column was read."""
+        return group_names(self.columns[column], self.place) if column is not None and column in self.columns else None
 
     def labels(self, column: Column, separator: str | None) -> list[Any]:
         """The cells of a column of labels; with a separator, the texts among them as lists of labels."""
@@ -59,6 +64,37 @@ def read_table(path: Path, columns: Sequence[Column]) -> Table:
         for column, cell in zip(cells, row.cells, strict=True):
             column.append(cell)
     return Table(path=path, columns=dict(zip(columns, cells, strict=True)), lines=lines)
+
+
+def read_grouped_table(path: Path, columns: Sequence[Column], groups: Column | None, *, is_second: bool) -> Table:
+    """Read columns of a table as `read_table` does, with the column of groups if there is one.
+
+    Args:
+        path: The table.
+        columns: Columns that it must have.
+        groups: Column of groups, or None.
+        is_second: Whether the table is a split that was passed, which need not have groups.
+    """
+    if groups is None or (is_second and not has_column(path, groups)):
+        return read_table(path, columns)
+    return read_table(path, (*columns, groups))
+
+
+def has_column(path: Path, column: Column) -> bool:
+    """True if a table has a column; False also where it cannot be read, which `read_table` explains.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp(), "visits.csv")
+        >>> _ = file.write_text("text,patient\\nit hurts,ann\\n")
+        >>> has_column(file, "patient"), has_column(file, "doctor")
+        (True, False)
+    """
+    try:
+        first = next(rows_of(path, (column,)), None)
+    except (OSError, ValueError):
+        return False
+    return first is not None and not first.problem
 
 
 def _split_cell(cell: str, separator: str) -> list[str] | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from tfembed.data.dataset import Dataset
 from tfembed.data.examples import Rows, as_texts
 from tfembed.data.recipe import recipe_of
 from tfembed.data.table_rows import Column
-from tfembed.data.tables import read_table
+from tfembed.data.tables import read_grouped_table
 
 
 def load_text(  # noqa: PLR0913 - what the columns are and how to split them, all with defaults
@@ -23,8 +24,11 @@ def load_text(  # noqa: PLR0913 - what the columns are and how to split them, al
     task: str | None = None,
     class_names: Sequence[str] | None = None,
     label_separator: str | None = None,
+    groups: Column | None = None,
 ) -> Dataset:
     """Load labelled texts from CSV, TSV, JSONL or Parquet, and split them.
+
+    Equal texts, and rows of one group, go to one split as a whole.
 
     Every row is used or named in an error: none is skipped. Texts are kept as they are; labels lose the spaces around
     them. How tables are read stands at `tfembed.data.tables.read_table`.
@@ -43,6 +47,7 @@ def load_text(  # noqa: PLR0913 - what the columns are and how to split them, al
             class names themselves are positions in it: `class_names=["negative", "positive"]` for 0 and 1.
         label_separator: What stands between the labels of a cell that holds several, such as `"|"`. A cell that holds
             only the separator has none.
+        groups: The column of groups, such as authors or sessions. A second file need not have it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -56,27 +61,35 @@ def load_text(  # noqa: PLR0913 - what the columns are and how to split them, al
         ('farewell', 'greeting')
     """
     given = recipe_of(load_text, path, locals())
-    columns = (text, label)
+    columns = (text, label, groups)
     if label_separator is not None:
         task = task or "multi_label"
+    second = partial(_rows, columns=columns, label_separator=label_separator, is_second=True)
     data = Dataset.from_rows(
         _rows(path, columns, label_separator),
         class_names=class_names,
-        validation=validation if isinstance(validation, int | float) else _rows(validation, columns, label_separator),
-        test=test if isinstance(test, int | float) else _rows(test, columns, label_separator),
+        validation=validation if isinstance(validation, int | float) else second(validation),
+        test=test if isinstance(test, int | float) else second(test),
         seed=seed,
         task=task,
     )
     return replace(data, recipe=given)
 
 
-def _rows(path: str | PathLike[str], columns: tuple[Column, Column], label_separator: str | None) -> Rows:
-    text, label = columns
-    table = read_table(Path(path), columns)
+def _rows(
+    path: str | PathLike[str],
+    columns: tuple[Column, Column, Column | None],
+    label_separator: str | None,
+    *,
+    is_second: bool = False,
+) -> Rows:
+    text, label, groups = columns
+    table = read_grouped_table(Path(path), (text, label), groups, is_second=is_second)
     return Rows(
         kind="text",
         examples=as_texts(table.columns[text], table.place),
         labels=table.labels(label, label_separator),
         place=table.place,
         source=str(table.path),
+        groups=table.groups(groups),
     )

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tfembed.data import Dataset, Split, fingerprint
-from tfembed.data.draws import strata_of
+from tfembed.data.draws import Fold, draw_folds, max_folds
+from tfembed.data.groups import are_trivial, content_groups, merge_groups, number
+from tfembed.data.split import concatenate_splits, derived_rows
 
 _FEWEST_TO_CHOOSE_BY = 30  # validation examples, where nothing is said of folds
 _DEFAULT = 5
@@ -32,12 +34,15 @@ class Folds:
 
 
 def make_folds(data: Dataset, folds: int | None, seed: int) -> Folds:
-    """Divide training and validation part into folds.
+    """Divide training and validation part into folds of whole groups.
+
+    Augmented copies and descriptions are in training parts alone: copies wherever their original is not held out,
+    descriptions in every one.
 
     Args:
         data: Its test part is left out.
-        folds: How many; 1 for the validation part as it is; None for 5, fewer where a class is small, if there are
-            fewer than 30 validation examples, and else for 1.
+        folds: How many; 1 for the validation part as it is; None for 1 if the caller passed a validation part or it
+            has 30 examples or more, and else for 5, or fewer where a class has fewer groups.
         seed: Of the draw.
 
     Raises:
@@ -49,84 +54,75 @@ def make_folds(data: Dataset, folds: int | None, seed: int) -> Folds:
         [2, 2, 2]
     """
     nothing, pool = data.test.subset([]), pooled(data)
-    smallest, folds = _smallest(pool.labels, data.task), num_folds(data, folds)
-    if folds == 1:
+    drawn = _draw(data, pool, folds, seed)
+    if not drawn:
         if not len(data.validation):
             raise ValueError("The data have no validation part to choose by: pass folds=2 or more, or data with one.")
         rows = (np.arange(len(data.validation)),)
         return _keyed((replace(data, test=nothing),), rows)
-    if not 2 <= folds <= smallest:
-        raise ValueError(f"folds={folds}: expected 1, or 2 to {smallest}, for the smallest class has {smallest}.")
-    places = _places(strata_of(pool.labels, data.task), folds, seed)
-    held = tuple(np.flatnonzero(places == fold) for fold in range(folds))
     datasets = tuple(
-        replace(data, train=pool.subset(places != fold), validation=pool.subset(rows), test=nothing)
-        for fold, rows in enumerate(held)
+        replace(data, train=pool.subset(train), validation=pool.subset(held), test=nothing) for train, held in drawn
     )
-    return _keyed(datasets, held)
+    return _keyed(datasets, tuple(held for _, held in drawn))
 
 
-def num_folds(data: Dataset, folds: int | None) -> int:
-    """Number of folds that `make_folds` makes; see there."""
-    if folds is not None:
-        return folds
-    if len(data.validation) >= _FEWEST_TO_CHOOSE_BY:
-        return 1
-    return min(_DEFAULT, _smallest(_pooled_labels(data), data.task))
-
-
-def fewest_alike(data: Dataset, folds: int | None) -> int:
-    """Number of training examples of the largest class in the fold that has the fewest of them.
+def fewest_alike(data: Dataset, folds: int | None, seed: int) -> int:
+    """Count the training examples of the largest class in the fold that has the fewest of them.
 
     Args:
-        data: For a classification.
-        folds: See `make_folds`.
+        data: Data for a classification.
+        folds: Number of folds; see `make_folds`.
+        seed: Seed of the draw.
 
     Example:
         >>> data = Dataset.from_arrays(list("abcdef"), [0, 1] * 3, ["x", "y"], validation=0, test=0)
-        >>> fewest_alike(data, None), fewest_alike(data, 2)
+        >>> fewest_alike(data, None, seed=0), fewest_alike(data, 2, seed=0)
         (2, 1)
     """
-    count = num_folds(data, folds)
-    if count == 1:
-        return max(np.bincount(data.train.labels), default=0)
-    largest = int(max(np.bincount(_pooled_labels(data)), default=0))
-    return largest - -(-largest // count)
+    pool = pooled(data)
+    trained = [pool.labels[train] for train, _ in _draw(data, pool, folds, seed)] or [data.train.labels]
+    return min(int(np.bincount(labels).max(initial=0)) for labels in trained)
+
+
+def _draw(data: Dataset, pool: Split, folds: int | None, seed: int) -> list[Fold]:
+    """Draw the folds of `make_folds`; none where the validation split is kept as it is."""
+    is_kept = len(data.validation) >= _FEWEST_TO_CHOOSE_BY or (data.own_validation and len(data.validation))
+    if folds is None:
+        return [] if is_kept else draw_folds(pool, data.task, _DEFAULT, seed)
+    return [] if folds == 1 else _exactly(pool, data.task, folds, seed)
+
+
+def _exactly(pool: Split, task: str, folds: int, seed: int) -> list[Fold]:
+    most = max_folds(pool, task)
+    if not 2 <= folds <= most:
+        groups = "" if pool.groups is None else " groups"
+        raise ValueError(f"folds={folds}: expected 1, or 2 to {most}, for the smallest class has {most}{groups}.")
+    drawn = draw_folds(pool, task, folds, seed)
+    if len(drawn) != folds:
+        raise ValueError(
+            f"folds={folds}: no {folds} folds of whole groups were found that each train on every class. Pass another "
+            "number of folds, or 1 for the validation part."
+        )
+    return drawn
 
 
 def pooled(data: Dataset) -> Split:
-    """Training and validation part as one."""
-    if not len(data.validation):
-        return data.train
-    parts = (data.train, data.validation)
-    return Split(
-        examples=np.concatenate([part.examples for part in parts]),
-        labels=_pooled_labels(data),
-    )
-
-
-def _pooled_labels(data: Dataset) -> np.ndarray:
-    return np.concatenate([part.labels for part in (data.train, data.validation) if len(part)] or [data.train.labels])
+    """Training and validation part as one, with equal examples in one group."""
+    pool = concatenate_splits([data.train, data.validation]) if len(data.validation) else data.train
+    own = np.arange(len(pool)) if pool.groups is None else pool.groups
+    groups = merge_groups(own, content_groups(pool.examples))
+    return replace(pool, groups=None if are_trivial(groups) else groups)
 
 
 def content_key(split: Split) -> str:
-    """A name for examples and labels: the same for equal ones."""
-    return f"{fingerprint(split.examples)[:32]}{fingerprint(split.labels)[:8]}"
+    """A name for examples, labels, groups and marks of derived rows: the same for equal ones."""
+    key = f"{fingerprint(split.examples)[:32]}{fingerprint(split.labels)[:8]}"
+    if split.groups is not None and not are_trivial(split.groups):
+        key += fingerprint(number(split.groups.tolist()))[:8]  # numbered anew: it matters only which rows share one
+    derived = derived_rows(split)
+    return key + fingerprint(derived)[:8] if derived.any() else key
 
 
 def _keyed(datasets: tuple[Dataset, ...], rows: tuple[np.ndarray, ...]) -> Folds:
     keys = tuple(f"{content_key(data.train)}-{content_key(data.validation)}" for data in datasets)
     return Folds(datasets=datasets, rows=rows, keys=keys)
-
-
-def _smallest(labels: np.ndarray, task: str) -> int:
-    return int(np.bincount(labels).min()) if task == "classification" else len(labels)
-
-
-def _places(strata: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """The fold of each example: every stratum is shared out evenly, and so are all examples."""
-    order = np.random.default_rng(seed).permutation(len(strata))
-    order = order[np.argsort(strata[order], kind="stable")]
-    places = np.empty(len(strata), np.int64)
-    places[order] = np.arange(len(strata)) % folds
-    return places

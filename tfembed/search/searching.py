@@ -146,7 +146,7 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
     from tfembed.report import write_report  # it reads studies, and imports from this package
 
     loaded = {name: encoders.fresh(name) for name in encoders.names}
-    chosen = _space(space, loaded, data, plan.folds)
+    chosen = _space(space, loaded, data, plan)
     chosen = replace(chosen, strategy=partial(_accelerated, chosen, plan))
     sketched = sketch(chosen)
     description = _describe(plan, sketched, loaded, data)
@@ -204,7 +204,7 @@ def _itself(encoder: Encoder) -> Encoder:
 
 
 def _space(
-    given: SearchSpace | Callable[..., SearchSpace], loaded: Mapping[str, Encoder], data: Dataset, folds: int | None
+    given: SearchSpace | Callable[..., SearchSpace], loaded: Mapping[str, Encoder], data: Dataset, plan: Plan
 ) -> SearchSpace:
     for name, encoder in loaded.items():
         if encoder.spec.kind != data.kind:
@@ -212,7 +212,7 @@ def _space(
                 f"Encoder {name!r} is of {encoder.spec.kind}s, the data are {data.kind}s: pass one of them."
             )
     if given is default_space:
-        given = partial(default_space, folds=folds)
+        given = partial(default_space, folds=plan.folds, seed=plan.seed)
     space = given if isinstance(given, SearchSpace) else given(loaded, data)
     if set(space.encoders) != set(loaded):
         raise ValueError(

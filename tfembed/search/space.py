@@ -75,7 +75,9 @@ class SearchSpace:
         return Candidate(encoder=name, strategy=strategy, head=head)
 
 
-def default_space(encoders: Mapping[str, Encoder], data: Dataset, *, folds: int | None = None) -> SearchSpace:
+def default_space(
+    encoders: Mapping[str, Encoder], data: Dataset, *, folds: int | None = None, seed: int = 0
+) -> SearchSpace:
     """A search space that suits the size of the training data.
 
     It holds only what can be run: depths that the encoder has and can be cut at, biases and norms where it has some,
@@ -84,7 +86,8 @@ def default_space(encoders: Mapping[str, Encoder], data: Dataset, *, folds: int 
     Args:
         encoders: By name; they are left frozen.
         data: What is trained on.
-        folds: Folds of the search; see `search`.
+        folds: Number of folds of the search; see `search`.
+        seed: Seed of the search, by which the folds are drawn.
 
     Example:
         >>> from tfembed import load_encoder
@@ -93,7 +96,7 @@ def default_space(encoders: Mapping[str, Encoder], data: Dataset, *, folds: int 
         10
     """
     epochs, wanted = next((epochs, kinds) for most, epochs, kinds in _SIZES if len(data.train) <= most)
-    pairs = data.task == "classification" and fewest_alike(data, folds) > 1
+    pairs = data.task == "classification" and fewest_alike(data, folds, seed) > 1
     able = [kind for kind in wanted if kind != "contrastive" or pairs]
     reaches = {
         name: _Reach(
