@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby
 from typing import Any
@@ -15,16 +16,53 @@ from tfembed.saved_model.graph import CutError
 from tfembed.saved_model.invocation import Invocation, invocation
 from tfembed.saved_model.module import Module, load_folder
 
-Selector = bool | int | str | Sequence[str]
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """A selector of variables by their positions in the module's list, for variables whose names may repeat.
+
+    Attributes:
+        indices: Positions of the selected variables.
+    """
+
+    indices: tuple[int, ...]
 
 
-def plain_selector(selector: Selector) -> bool | int | str | tuple[str, ...]:
-    """The selector with its block names, if it has any, in a tuple, which Keras leaves as it is."""
-    return selector if isinstance(selector, bool | int | str) else tuple(selector)
+Selector = bool | int | str | Sequence[str] | Positions
 
 
-def select_ids(blocks: Sequence[Block], selector: Selector, may_train: Set[int]) -> frozenset[int]:
-    """The `id` of each variable that a selector names, of those that may train.
+def plain_selector(selector: Selector) -> bool | int | str | tuple[str, ...] | Positions:
+    """Copy the block names of a selector, if it has any, into a tuple, which Keras leaves as it is."""
+    return selector if isinstance(selector, bool | int | str | Positions) else tuple(selector)
+
+
+def selector_config(selector: Selector) -> Any:
+    """Describe a selector by JSON values.
+
+    Example:
+        >>> selector_config(Positions((0, 2)))
+        {'variables': [0, 2]}
+    """
+    if isinstance(selector, Positions):
+        return {"variables": list(selector.indices)}
+    return list(selector) if isinstance(selector, tuple) else selector
+
+
+def parse_selector(config: Any) -> Selector:
+    """Make the selector that `selector_config` described."""
+    return Positions(tuple(config["variables"])) if isinstance(config, dict) else plain_selector(config)
+
+
+def select_ids(
+    blocks: Sequence[Block], selector: Selector, may_train: Set[int], variables: Sequence[Any] = ()
+) -> frozenset[int]:
+    """Find the `id` of each variable that a selector names, of those that may train.
+
+    Args:
+        blocks: The module's blocks.
+        selector: Names, numbers or positions of what is selected.
+        may_train: The `id` of each variable that may train.
+        variables: The module's variables in the order that `Positions` refer to.
 
     Raises:
         ValueError: If the selector names what the module does not have, or only what never trains.
@@ -34,10 +72,15 @@ def select_ids(blocks: Sequence[Block], selector: Selector, may_train: Set[int])
             "The module lists no trainable_variables, as those in the format of TF1 Hub, so that no block of it can "
             "be unfrozen. Train a head on it as it is, or load a TF2 SavedModel that lists them."
         )
-    selected = {id(variable) for variable in select_variables(blocks, selector)} & may_train
+    if isinstance(selector, Positions):
+        chosen = [variables[i] for i in selector.indices]
+    else:
+        chosen = list(select_variables(blocks, selector))
+    selected = {id(variable) for variable in chosen} & may_train
     if selector and not selected:
+        what = "Nothing that is selected" if isinstance(selector, Positions) else f"Nothing that {selector!r} selects"
         raise ValueError(
-            f"Nothing that {selector!r} selects may train. Expected some of the module's trainable_variables, out of "
+            f"{what} may train. Expected some of the module's trainable_variables, out of "
             f"the blocks {[block.name for block in blocks]}; pass another selector."
         )
     return frozenset(selected)

@@ -172,7 +172,7 @@ class ModuleSource:
         if self.stored is not None:
             flags = zip(self.variables.raw, self.stored.trained, strict=True)
             return frozenset(id(variable) for variable, trained in flags if trained)
-        return select_ids(self.blocks, selector, self.variables.trainable_ids)
+        return select_ids(self.blocks, selector, self.variables.trainable_ids, self.variables.raw)
 
     def describe(self, layer: keras.layers.Layer) -> dict[str, Any]:
         """What a layer's config says of its module, as JSON values; "module" holds the fields of a `StoredModule`.
