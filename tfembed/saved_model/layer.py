@@ -214,6 +214,14 @@ class HubLayer(keras.layers.Layer):
             )
         self._select(Positions(tuple(indices)) if indices else False)
 
+    def set_seed(self, *seed: int) -> None:
+        """Have the module's random ops, such as its dropout, draw from a seed in training.
+
+        Args:
+            *seed: Whole numbers from 0 on; without any, the module draws as it was saved to, mostly by the clock.
+        """
+        self._source.seeds.reset(*seed)
+
     def _select(self, selector: Selector) -> None:
         """Apply a selector that fits; one that does not changes nothing."""
         _ = self.resolved_object  # its blocks are not known before it is here
