@@ -5,6 +5,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from test_train import CLASSES, data, images, model_of, moved, one, phase, snapshot
 from tiny_encoders import tiny_text_encoder
 
@@ -72,6 +73,70 @@ def test_lower_blocks_learn_at_lower_rates():
     after = snapshot(parts.encoder)
     steps = [np.abs(after[f"block_{i}"][0] - before[f"block_{i}"][0]).max() for i in (1, 2, 3)]
     np.testing.assert_allclose(steps, [0.25e-3, 0.5e-3, 1e-3], rtol=0.02)
+
+
+def network_of_norms():
+    """A frozen Keras encoder with both kinds of norms, attention's biases of two dimensions, and `alphabeta`."""
+    layers, image = keras.layers, keras.Input((8, 8, 3), name="image")
+    x = layers.BatchNormalization(name="block_1_batch")(layers.Conv2D(4, 3, name="block_1_conv")(image))
+    x = layers.LayerNormalization(name="block_2_layer")(layers.Reshape((36, 4))(x))
+    x = layers.MultiHeadAttention(2, 2, name="block_2_attention")(x, x)
+    x = layers.Dense(4, name="alphabeta")(layers.GlobalAveragePooling1D()(x))
+    spec = EncoderSpec(name="norms", handle="norms", kind="image", image_size=(8, 8))
+    encoder = Encoder(spec, keras.Model(image, x), ImagePreprocessing((8, 8)))
+    encoder.unfreeze(False)
+    return encoder
+
+
+def module_of_norms(folder):
+    """A frozen SavedModel with a scale `(1, 5)` under a name with a point, and one kernel in `alphabeta`."""
+    module = tf.train.Checkpoint()
+    names = {"alphabeta/kernel": (3, 5), "dense.bias": (1, 5), "norm.scale": (1, 5), "top/kernel": (5, 4)}
+    variables = [tf.Variable(tf.ones(shape), name=name) for name, shape in names.items()]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 3], tf.float32)], autograph=False)
+    def call(inputs):
+        kernel, bias, scale, top = variables
+        return tf.tanh((tf.reduce_mean(inputs, (1, 2)) @ kernel + bias) * scale) @ top
+
+    module.__call__, module.variables, module.trainable_variables = call, variables, variables
+    tf.saved_model.save(module, str(folder))
+    return te.load_encoder(str(folder))
+
+
+def pulled(make_encoder, epochs, pull):
+    """Names of the variables that a pull acts on within so many steps, and of all that train."""
+    ends = []
+    for options in ({}, pull):
+        head = te.mlp_head(units=[4], dropout=0.0, normalization="layer")
+        model = te.build_image_classifier(make_encoder(), CLASSES, head=head)
+        parts = parts_of(model)
+        parts.encoder.unfreeze(True)
+        trained = [*parts.encoder.trainable_variables, *parts.head.trainable_variables]
+        rng = np.random.default_rng(0)
+        for variable in trained:
+            variable.assign(rng.uniform(0.2, 0.6, variable.shape))
+        run(parts, phase(True, epochs=epochs, batch_size=24, learning_rate=1e-2, **options))
+        ends.append([np.asarray(variable) for variable in trained])
+    names = [variable.path for variable in trained]
+    return {n for n, a, b in zip(names, *ends, strict=True) if np.abs(a - b).max() > 1e-6}, set(names)
+
+
+# The steps until a pull shows, and before it has changed any gradient: at first, L2-SP has nothing to take back.
+@pytest.mark.parametrize(("epochs", "pull"), [(1, {"weight_decay": 0.3}), (2, {"l2_sp": 0.3})])
+def test_weight_decay_and_l2_sp_pull_at_kernels_alone(epochs, pull, tmp_path):
+    """Biases and norms are left alone, under whatever names, and of whatever shape, those of the head included."""
+    folders = iter(range(2))
+    names, trained = pulled(lambda: te.load_encoder("glyphs"), epochs, pull)
+    assert names == {name for name in trained if name.endswith("kernel")}
+    assert any(name.endswith("norm.scale") for name in trained)
+    names, trained = pulled(network_of_norms, epochs, pull)
+    assert names == {name for name in trained if name.endswith("kernel")}
+    assert "alphabeta/kernel" in names
+    assert {name.rpartition("/")[2] for name in trained} == {"kernel", "bias", "gamma", "beta"}
+    names, trained = pulled(lambda: module_of_norms(tmp_path / str(next(folders))), epochs, pull)
+    assert names == {name for name in trained if name.endswith("kernel")}
+    assert {"dense.bias", "norm.scale"} < trained
 
 
 def test_contrastive_training_draws_classes_apart():

@@ -1,5 +1,6 @@
 """Encoders small enough to train in a moment: Keras models of three blocks, with weights that are always the same."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -81,3 +82,24 @@ def _fill(body: keras.Model) -> None:
 def _frozen(encoder: Encoder) -> Encoder:
     encoder.unfreeze(False)
     return encoder
+
+
+def write_module_of_same_names(folder: Path) -> str:
+    """Three dense layers whose variables are all called `kernel` and `bias`."""
+    module, layers = tf.train.Checkpoint(), []
+    for i, shape in enumerate(((3, 5), (5, 5), (5, 4))):
+        kernel = tf.Variable(np.random.default_rng(i).normal(size=shape).astype("float32"), name="kernel")
+        layers.append(tf.train.Checkpoint(kernel=kernel, bias=tf.Variable(tf.zeros(shape[1]), name="bias")))
+        setattr(module, f"layer_{i}", layers[-1])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 3], tf.float32)], autograph=False)
+    def call(images: tf.Tensor) -> tf.Tensor:
+        x = tf.reduce_mean(images, (1, 2))
+        for layer in layers:
+            x = tf.tanh(x @ layer.kernel + layer.bias)
+        return x
+
+    module.__call__ = call
+    module.variables = module.trainable_variables = [v for layer in layers for v in (layer.kernel, layer.bias)]
+    tf.saved_model.save(module, str(folder))
+    return str(folder)

@@ -36,7 +36,7 @@ class Phase:
         layer_decay: Factor of the learning rate from one block to the one below it, in (0, 1].
         warmup: Share of the steps in which the learning rate rises from 0, in [0, 1).
         batch_size: Examples in a step.
-        weight_decay: Of AdamW, towards 0; biases and normalisation are left out.
+        weight_decay: Of AdamW, towards 0; biases, normalization and other vectors are left out.
         l2_sp: Likewise towards the weights that the phase began with (https://arxiv.org/abs/1802.01483).
         label_smoothing: Share of the probability given to all classes, in [0, 1).
         patience: Epochs without a lower validation loss before training stops.

@@ -1,7 +1,6 @@
 """Run one phase: the only place where flags are set, models compiled and fitted."""
 
 import logging
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from tfembed.optimizers import BlockwiseAdamW, with_warmup
 from tfembed.phases import Phase
 from tfembed.predict import ModelParts
 from tfembed.progress import progress
+from tfembed.saved_model.blocks import is_bias_or_norm
 from tfembed.saved_model.graph import CutError
 from tfembed.solution import solve_linear
 from tfembed.supervised_contrastive import contrastive_loss
@@ -31,7 +31,6 @@ from tfembed.validation import loss_of, undone_if_worse
 
 logger = logging.getLogger(__name__)
 
-_NOT_DECAYED = re.compile("bias|gamma|beta")
 _VALIDATION_BATCH = 64  # at least: without gradients there is room for more
 
 
@@ -191,7 +190,7 @@ class _Work:
             factors,
             weight_decay=phase.weight_decay,
             l2_sp=phase.l2_sp,
-            decayed=frozenset(id(v) for v in weights if not _NOT_DECAYED.search(v.path)),
+            decayed=frozenset(id(v) for v in weights if not is_bias_or_norm(v)),
         )
 
 

@@ -17,6 +17,7 @@ from tfembed.features import FeatureCache, fit_sequence_length
 from tfembed.heads import draw_untrained_head, is_untrained, rebuild_head, rescale_outputs
 from tfembed.predict import ModelParts, evaluate, parts_of
 from tfembed.running import PhaseResult, run_phase
+from tfembed.saved_model.layer import HubLayer
 from tfembed.strategies import Strategy
 
 
@@ -170,13 +171,15 @@ def _set_target_scale(parts: ModelParts, labels: np.ndarray) -> None:
 
 
 def _seed(parts: ModelParts, seed: int) -> None:
-    """Set all seeds, those of dropout layers that exist already included."""
+    """Set all seeds, those of dropout layers that exist already, and of the dropout inside of modules, included."""
     keras.utils.set_random_seed(seed)
     parts.encoder.renew_vocabularies()
     for i, layer in enumerate([*parts.encoder._flatten_layers(), *parts.head._flatten_layers()]):
         generator = getattr(layer, "seed_generator", None)
         if generator is not None:
             generator.state.assign([seed, i])
+        if isinstance(layer, HubLayer):
+            layer.set_seed(seed, i)
 
 
 def _check(parts: ModelParts, data: Dataset, strategy: Strategy) -> None:

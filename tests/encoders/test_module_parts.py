@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_encoders import pixels
+from tiny_encoders import pixels, write_module_of_same_names
 
 import tfembed as te
 
@@ -52,6 +52,29 @@ def test_it_is_trained_and_written_again(tmp_path: Path) -> None:
     assert not all(np.array_equal(a, b) for a, b in zip(stage, before[1], strict=True))
     again = te.load_encoder(te.export_module(encoder, tmp_path / "module"))
     np.testing.assert_allclose(again(pixels(3)), encoder(pixels(3)), atol=1e-5)
+
+
+def test_blocks_whose_variables_have_the_same_names_are_unfrozen_one_by_one(tmp_path: Path) -> None:
+    encoder = te.load_encoder(write_module_of_same_names(tmp_path / "module"))
+    for selector, flags in ((1, [False, False, True]), (["layer_0"], [True, False, False]), (2, [False, True, True])):
+        encoder.unfreeze(selector)
+        assert encoder.flags == flags
+        assert encoder.num_frozen == flags.index(True)
+        assert len(encoder.trainable_variables) == 2 * sum(flags)
+
+
+def test_only_the_unfrozen_one_of_blocks_with_the_same_names_is_trained(tmp_path: Path) -> None:
+    encoder = te.load_encoder(write_module_of_same_names(tmp_path / "module"))
+    data = te.Dataset.from_arrays(pixels(8), ["a", "b"] * 4, validation=0, test=0)
+    model = te.build_image_classifier(encoder, data.class_names)
+    before = [variable.numpy() for block in encoder.blocks for variable in block.variables]
+
+    result = te.train(model, data, te.top_blocks(1, epochs=1, learning_rate=0.01))
+
+    after = [variable.numpy() for block in encoder.blocks for variable in block.variables]
+    assert [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)] == [False] * 4 + [True] * 2
+    assert result.phases[0].num_frozen == 2
+    assert result.phases[0].trained_parameters == 5 * 4 + 4 + 4 * 2 + 2
 
 
 def test_names_that_do_not_exist_are_listed() -> None:

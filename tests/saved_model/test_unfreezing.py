@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_encoders import write_module_of_same_names
 
 from tfembed.saved_model.layer import HubLayer
 
@@ -139,6 +140,44 @@ def test_a_selection_comes_out_of_the_file(stacked, tmp_path, selector):
     assert _changed(again, before) == {"top.kernel", "top.bias", "top.bn.gamma", "top.bn.moving_mean"}
     assert _names(HubLayer.from_config({**layer.get_config(), "handle": stacked})) == _names(layer)
     model.export(tmp_path / "exported", verbose=False)
+
+
+def _flags(layer: HubLayer) -> list[bool]:
+    return [weight.trainable for weight in layer.weights]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+def test_variables_of_one_name_are_selected_one_by_one(tmp_path):
+    """Off and on again, out of a config and a file without the module, and after another selection."""
+    layer = HubLayer(write_module_of_same_names(tmp_path / "module"))
+    third = layer.blocks[2].variables
+    layer.unfreeze_variables(third[:1])
+    expected = [weight is layer.keras_blocks[2].variables[0] for weight in layer.weights]
+    assert sum(expected) == 1
+    assert _flags(layer) == expected
+    layer.trainable = False
+    layer.trainable = True
+    assert _flags(layer) == expected
+    assert _flags(HubLayer.from_config(layer.get_config())) == expected
+    inputs = keras.Input((8, 8, 3))
+    keras.Model(inputs, layer(inputs)).save(tmp_path / "model.keras")
+    shutil.rmtree(tmp_path / "module")
+    again = keras.models.load_model(tmp_path / "model.keras").layers[-1]
+    assert _flags(again) == expected
+    again.trainable = False
+    again.trainable = True
+    assert _flags(again) == expected
+    again.unfreeze(["layer_0"])
+    assert sum(_flags(again)) == 2
+    again.unfreeze_variables([])
+    assert not again.trainable
+
+
+def test_variables_of_another_layer_are_refused(stacked, tmp_path):
+    layer, other = HubLayer(stacked), HubLayer(write_module_of_same_names(tmp_path))
+    with pytest.raises(ValueError, match="1 of the variables are not of layer"):
+        layer.unfreeze_variables(other.blocks[0].variables[:1])
+    assert _names(layer) == []
 
 
 def test_a_module_that_cannot_be_cut_says_so_and_runs_in_inference_mode(tmp_path):

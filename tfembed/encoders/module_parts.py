@@ -1,13 +1,12 @@
 """The parts of an opaque module: its blocks, up to the wanted output or to the block whose result is wanted."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfembed.saved_model.blocks import select_variables, variable_name
+from tfembed.saved_model.blocks import select_variables
 from tfembed.saved_model.cut import ModuleGraph
 from tfembed.saved_model.graph import CutError
 from tfembed.saved_model.layer import HubLayer
@@ -95,8 +94,7 @@ class ModuleParts:
     def set_trained(self, selector: Any) -> None:
         """See Parts."""
         blocks = [self._layer.blocks[i] for i in self._places]  # under the names that the module gives its variables
-        names = [re.escape(variable_name(variable)) for variable in select_variables(blocks, selector)]
-        self._layer.unfreeze(f"^({'|'.join(names)})$" if names else False)
+        self._layer.unfreeze_variables(select_variables(blocks, selector))
 
     @property
     def trained_layers(self) -> list[keras.layers.Layer]:

@@ -145,6 +145,8 @@ def _can_train(encoder: Encoder) -> bool:
 @contextmanager
 def _all_unfrozen(encoder: Encoder) -> Iterator[None]:
     before = encoder.unfrozen
+    if isinstance(encoder.body, HubLayer):
+        encoder.body.set_seed()  # in the written module dropout draws as in the one that was read
     encoder.unfreeze(_can_train(encoder))
     try:
         yield

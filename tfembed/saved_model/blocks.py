@@ -12,8 +12,9 @@ from tfembed.saved_model.flatten import flatten
 from tfembed.saved_model.functions import concrete_functions
 from tfembed.saved_model.graph import CutError, FlatGraph, tf_variable
 
-_NORM = re.compile(r"(^|[/_.])(gamma|beta)$|(norm|(^|[/_])(bn|ln))\w*/(scale|offset|weight|bias)$", re.IGNORECASE)
+_NORM = re.compile(r"(^|[/_.])(gamma|beta)$|(norm|(^|[/_.])(bn|ln))\w*[/.](scale|offset|weight|bias)$", re.IGNORECASE)
 _BIAS = re.compile(r"(^|[/_.])(bias|biases|beta|b)$", re.IGNORECASE)
+_LETTER = re.compile(r"_b$", re.IGNORECASE)  # one of two factors, such as LoRA's, as well as a bias
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,22 @@ class Block:
 def variable_name(variable: Any) -> str:
     """A variable's name with its scopes and without the output index, such as `layer_0/query/kernel`."""
     return str(getattr(variable, "path", None) or variable.name).removesuffix(":0")
+
+
+def is_bias_or_norm(variable: Any) -> bool:
+    """Tell biases, and the scales and offsets of norms, from the kernels and tables that weight decay is for.
+
+    A variable of fewer than two dimensions is one of them. Of the others the name decides, and of that the end alone: a
+    kernel in a layer called `alphabeta` is a kernel.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> [is_bias_or_norm(tf.Variable(tf.zeros([1, 2]), name=name)) for name in ("norm/scale", "alphabeta/kernel")]
+        [True, False]
+    """
+    name = variable_name(variable)
+    is_bias = _BIAS.search(name) is not None and _LETTER.search(name) is None
+    return len(variable.shape) < 2 or is_bias or _NORM.search(name) is not None
 
 
 def find_blocks(module: Any, *functions: Any) -> tuple[Block, ...]:

@@ -14,7 +14,8 @@ from tfembed.saved_model.frontier import Boundary, choose
 from tfembed.saved_model.functions import Function, find_function, paths
 from tfembed.saved_model.graph import CutError, FlatGraph, import_part, tf_variable, trace
 from tfembed.saved_model.probe import measure, multiplications, sample_inputs, unnamed
-from tfembed.saved_model.reading import Reading, select_outputs, told_shapes, updates
+from tfembed.saved_model.randomness import Seeds
+from tfembed.saved_model.reading import Reading, generators, select_outputs, told_shapes, updates
 
 
 class ModuleGraph:
@@ -30,6 +31,7 @@ class ModuleGraph:
         outputs: Names of the outputs to compute, where the module gives a dictionary. All of them if None. Asking for
             few keeps the cut small: every output of a frozen block has to cross it.
         inputs: Tensors or specs for which the traced function is chosen, where there are several.
+        seeds: Seeds of random ops in training; as in the module if None.
 
     Raises:
         CutError: If the module's graph cannot be read. Train it whole then.
@@ -61,7 +63,9 @@ class ModuleGraph:
         *,
         outputs: Sequence[str] | None = None,
         inputs: Any = None,
+        seeds: Seeds | None = None,
     ) -> None:
+        self._seeds = seeds or Seeds()
         self.blocks = tuple(blocks)
         self._call, self._arguments = module_call, dict(arguments or {})
         self._outputs = None if outputs is None else tuple(outputs)
@@ -73,7 +77,7 @@ class ModuleGraph:
         self._kept: dict[int, tuple[str, ...] | CutError] = {0: self._inference.flat.inputs}
         self._names = dict(zip(self._inference.flat.inputs, function.input_names, strict=True))
         self._checked: set[tuple[int, bool]] = set()
-        self._functions: dict[tuple[int, int, bool], Callable[[Any], Any]] = {}
+        self._functions: dict[tuple[int, int, bool, bool], Callable[[Any], Any]] = {}
         self._training_state: tuple[Reading, match.Match | None] | None = None
         self._copies: Mapping[int, tf.Variable] = {}
 
@@ -158,7 +162,8 @@ class ModuleGraph:
         self._copies = dict(copies)
 
     def _function(self, reading: Reading, partners: match.Match | None, start: int, stop: int) -> Callable[[Any], Any]:
-        key = (start, stop, partners is not None)
+        is_training = partners is not None
+        key = (start, stop, is_training, is_training and self._seeds.are_set)
         if self._copies:
             part = self._part(reading, partners, start, stop)
             return lambda inputs: trace(*part)(inputs)  # on each device, with its own copies
@@ -185,7 +190,7 @@ class ModuleGraph:
             feeds = dict(zip(given, values, strict=True))
             if start:
                 feeds |= told_shapes(reading, feeds, [*wanted, *effects], late)
-            results = import_part(live, wanted, feeds, effects=effects)
+            results = import_part(live, wanted, feeds, effects=effects, seeds=self._seeds if partners else None)
             return reading.pack(results) if last else dict(zip(result_names, results, strict=True))
 
         signature = tf.nest.map_structure(unnamed, reading.function.inputs) if start == 0 else self.spec(start)
@@ -207,6 +212,7 @@ class ModuleGraph:
             function = find_function(self._call, self._arguments, training=True, like=self._inference.function.inputs)
             reading = self._inference if function is None else self._read(function)
             found = None if function is None else match.match(self._inference.flat, reading.flat)
+            self._seeds.adopt(generators(reading.flat) if found else ())
             self._training_state = (reading, found)
         return self._training_state
 

@@ -15,6 +15,8 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework import op_def_registry  # no public name exists for the table of ops
 from tensorflow.python.ops.resource_variable_ops import variable_accessed  # nor for telling a tape of a read
 
+from tfembed.saved_model.randomness import RANDOM, SEED, Seeds, bodies, draws, seed_ops
+
 # Stateful by their definition only: what they give depends on nothing but their inputs and the variable or table.
 _HARMLESS = frozenset(
     {"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarHandleOp", "VarIsInitializedOp"}
@@ -22,7 +24,6 @@ _HARMLESS = frozenset(
     | {"StatefulPartitionedCall", "PrintV2", "Placeholder"}
 )
 _WRITES = re.compile(r"^(Assign\w*VariableOp|ResourceScatter\w+|ResourceApply\w+)$")
-_RANDOM = re.compile(r"Random|TruncatedNormal|Multinomial|RngReadAndSkip|RngSkip")
 
 
 class CutError(ValueError):
@@ -108,7 +109,7 @@ class FlatGraph:
     def noise(self) -> frozenset[str]:
         """Nodes whose values are random and take nothing but shapes from what is fed: the masks of dropout."""
         if "noise" not in self._reach:
-            drawn = self.reaches(name for name, node in self.nodes.items() if _RANDOM.search(node.op))
+            drawn = self.reaches(name for name, node in self.nodes.items() if RANDOM.search(node.op))
             fed = self.reaches((base(name) for name in self.inputs), through_shapes=False)
             self._reach["noise"] = drawn - fed
         return self._reach["noise"]
@@ -152,7 +153,12 @@ def _is_stateful(node: NodeDef, functions: Mapping[str, Sequence[NodeDef]]) -> b
 
 
 def import_part(
-    flat: FlatGraph, wanted: Sequence[str], feeds: Mapping[str, tf.Tensor], *, effects: Sequence[str] = ()
+    flat: FlatGraph,
+    wanted: Sequence[str],
+    feeds: Mapping[str, tf.Tensor],
+    *,
+    effects: Sequence[str] = (),
+    seeds: Seeds | None = None,
 ) -> list[tf.Tensor]:
     """Add the ops between the fed tensors and the wanted ones to the function that is being traced.
 
@@ -164,6 +170,7 @@ def import_part(
         wanted: Names of the tensors to return.
         feeds: Tensors by the name of those that they stand for. Nothing behind them is imported.
         effects: Names of ops to run besides, such as updates of moving statistics.
+        seeds: Seeds that random ops draw from; as in the module if None, or if they are not set.
 
     Raises:
         CutError: If the wanted tensors need an input that is not fed.
@@ -189,6 +196,9 @@ def import_part(
         node.attr.pop("_class", None)  # it may ask to be placed beside an op that stays behind
         node.input[:] = data_inputs(node)
         mapping |= {tensor: feeds[tensor] for tensor in node.input if tensor in feeds}
+    if seeds is not None and seeds.are_set and draws(part.node, bodies(part)):
+        seed_ops(part)
+        mapping[f"{SEED}:0"] = seeds.draw()
     used = {tensor for node in part.node for tensor in node.input}
     mapping = {name: tensor for name, tensor in mapping.items() if name in used}
     missing = list(dict.fromkeys(full(tensor) for tensor in wanted if full(tensor) not in feeds))

@@ -1,6 +1,7 @@
 """HubLayer: any SavedModel as a Keras 3 layer, the successor of hub.KerasLayer."""
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ from tfembed.saved_model.blocks import Block
 from tfembed.saved_model.cut import ModuleGraph
 from tfembed.saved_model.invocation import Request
 from tfembed.saved_model.output_shapes import parse_output_shape
-from tfembed.saved_model.partial import Selector, plain_selector
+from tfembed.saved_model.partial import Positions, Selector, parse_selector, plain_selector, selector_config
 from tfembed.saved_model.source import ModuleSource
 from tfembed.saved_model.tensor_specs import as_tensors
 
@@ -191,6 +192,38 @@ class HubLayer(keras.layers.Layer):
             >>> layer.trainable
             False
         """
+        self._select(selector)
+
+    def unfreeze_variables(self, variables: Iterable[Any]) -> None:
+        """Train these variables of the layer, and freeze the rest; compile the model again after it.
+
+        They are told apart as objects: a module's variables may all have one name.
+
+        Args:
+            variables: Some of the variables in `blocks`; none to freeze everything.
+
+        Raises:
+            ValueError: If none of them may train, or one is no variable of the layer.
+        """
+        selected = {id(variable) for variable in variables}
+        indices = [i for i, variable in enumerate(self._source.variables.raw) if id(variable) in selected]
+        if len(indices) < len(selected) and self._source.variables.trainable_ids:
+            raise ValueError(
+                f"{len(selected) - len(indices)} of the variables are not of layer {self.name!r}: pass variables that "
+                "its blocks list."
+            )
+        self._select(Positions(tuple(indices)) if indices else False)
+
+    def set_seed(self, *seed: int) -> None:
+        """Have the module's random ops, such as its dropout, draw from a seed in training.
+
+        Args:
+            *seed: Whole numbers from 0 on; without any, the module draws as it was saved to, mostly by the clock.
+        """
+        self._source.seeds.reset(*seed)
+
+    def _select(self, selector: Selector) -> None:
+        """Apply a selector that fits; one that does not changes nothing."""
         _ = self.resolved_object  # its blocks are not known before it is here
         self._source.select(selector)
         self._selector = plain_selector(selector) if selector else True
@@ -256,7 +289,7 @@ class HubLayer(keras.layers.Layer):
         if hasattr(self, "input_shape"):
             config["input_shape"] = list(self.input_shape[1:])
         if self._selector is not True:
-            config["unfrozen"] = list(self._selector) if isinstance(self._selector, tuple) else self._selector
+            config["unfrozen"] = selector_config(self._selector)
         return config
 
     @classmethod
@@ -267,7 +300,7 @@ class HubLayer(keras.layers.Layer):
         if described is not None:
             config["handle"] = StoredModule(handle=config["handle"], **described)
         layer = cls(**config, trust=serialization_lib.in_safe_mode() is False)
-        layer._selector = plain_selector(selector)
+        layer._selector = parse_selector(selector)
         layer._set_flags()
         return layer
 

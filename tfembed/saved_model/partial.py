@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby
 from typing import Any
@@ -10,21 +11,61 @@ import tensorflow as tf
 
 from tfembed.saved_model.blocks import Block, find_blocks, select_variables
 from tfembed.saved_model.cut import ModuleGraph
+from tfembed.saved_model.flatten import flatten
 from tfembed.saved_model.functions import concrete_functions, find_function
-from tfembed.saved_model.graph import CutError
+from tfembed.saved_model.graph import CutError, import_part, trace
 from tfembed.saved_model.invocation import Invocation, invocation
 from tfembed.saved_model.module import Module, load_folder
-
-Selector = bool | int | str | Sequence[str]
-
-
-def plain_selector(selector: Selector) -> bool | int | str | tuple[str, ...]:
-    """The selector with its block names, if it has any, in a tuple, which Keras leaves as it is."""
-    return selector if isinstance(selector, bool | int | str) else tuple(selector)
+from tfembed.saved_model.randomness import RANDOM, Seeds, bodies, draws
+from tfembed.saved_model.reading import generators
 
 
-def select_ids(blocks: Sequence[Block], selector: Selector, may_train: Set[int]) -> frozenset[int]:
-    """The `id` of each variable that a selector names, of those that may train.
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """A selector of variables by their positions in the module's list, for variables whose names may repeat.
+
+    Attributes:
+        indices: Positions of the selected variables.
+    """
+
+    indices: tuple[int, ...]
+
+
+Selector = bool | int | str | Sequence[str] | Positions
+
+
+def plain_selector(selector: Selector) -> bool | int | str | tuple[str, ...] | Positions:
+    """Copy the block names of a selector, if it has any, into a tuple, which Keras leaves as it is."""
+    return selector if isinstance(selector, bool | int | str | Positions) else tuple(selector)
+
+
+def selector_config(selector: Selector) -> Any:
+    """Describe a selector by JSON values.
+
+    Example:
+        >>> selector_config(Positions((0, 2)))
+        {'variables': [0, 2]}
+    """
+    if isinstance(selector, Positions):
+        return {"variables": list(selector.indices)}
+    return list(selector) if isinstance(selector, tuple) else selector
+
+
+def parse_selector(config: Any) -> Selector:
+    """Make the selector that `selector_config` described."""
+    return Positions(tuple(config["variables"])) if isinstance(config, dict) else plain_selector(config)
+
+
+def select_ids(
+    blocks: Sequence[Block], selector: Selector, may_train: Set[int], variables: Sequence[Any] = ()
+) -> frozenset[int]:
+    """Find the `id` of each variable that a selector names, of those that may train.
+
+    Args:
+        blocks: The module's blocks.
+        selector: Names, numbers or positions of what is selected.
+        may_train: The `id` of each variable that may train.
+        variables: The module's variables in the order that `Positions` refer to.
 
     Raises:
         ValueError: If the selector names what the module does not have, or only what never trains.
@@ -34,10 +75,15 @@ def select_ids(blocks: Sequence[Block], selector: Selector, may_train: Set[int])
             "The module lists no trainable_variables, as those in the format of TF1 Hub, so that no block of it can "
             "be unfrozen. Train a head on it as it is, or load a TF2 SavedModel that lists them."
         )
-    selected = {id(variable) for variable in select_variables(blocks, selector)} & may_train
+    if isinstance(selector, Positions):
+        chosen = [variables[i] for i in selector.indices]
+    else:
+        chosen = list(select_variables(blocks, selector))
+    selected = {id(variable) for variable in chosen} & may_train
     if selector and not selected:
+        what = "Nothing that is selected" if isinstance(selector, Positions) else f"Nothing that {selector!r} selects"
         raise ValueError(
-            f"Nothing that {selector!r} selects may train. Expected some of the module's trainable_variables, out of "
+            f"{what} may train. Expected some of the module's trainable_variables, out of "
             f"the blocks {[block.name for block in blocks]}; pass another selector."
         )
     return frozenset(selected)
@@ -45,7 +91,7 @@ def select_ids(blocks: Sequence[Block], selector: Selector, may_train: Set[int])
 
 def blocks_of(module: Module, call: Invocation) -> tuple[Block, ...]:
     """The blocks of a module, ordered by the function that a layer calls for inference."""
-    if module.folder is not None and _is_mirrored(module):
+    if module.folder is not None and is_mirrored(module):
         # Graphs are read with plain variables. A thread of its own is outside of the distribution's scope.
         with ThreadPoolExecutor(1) as outside:
             plain = outside.submit(load_folder, module.folder).result()
@@ -61,7 +107,12 @@ def blocks_of(module: Module, call: Invocation) -> tuple[Block, ...]:
 
 
 def partly_trained(
-    module: Module, call: Invocation, blocks: Sequence[Block], trained: Set[int], inputs: Any = None
+    module: Module,
+    call: Invocation,
+    blocks: Sequence[Block],
+    trained: Set[int],
+    inputs: Any = None,
+    seeds: Seeds | None = None,
 ) -> Callable[[Any], Any]:
     """Make the call in which blocks with a trained variable are in training mode and the others in inference mode.
 
@@ -71,6 +122,7 @@ def partly_trained(
         blocks: The module's blocks from input to output.
         trained: The `id` of each variable that trains.
         inputs: Tensors for which the traced function is chosen, where there are several.
+        seeds: Seeds of random ops; as in the module if None.
 
     Returns:
         A function from the module's inputs to its outputs.
@@ -78,11 +130,11 @@ def partly_trained(
     Raises:
         CutError: If the module cannot be cut where trained and frozen blocks meet.
     """
-    if _is_mirrored(module):
+    if is_mirrored(module):
         raise CutError("Its variables are mirrored over several devices, and a part would read those of one.")
     keys = None if call.request.output_key is None else [call.request.output_key]
     with tf.init_scope(), tf.name_scope(""):  # the graph is read and tried out, also where the layer is being traced
-        graph = ModuleGraph(call.function, blocks, call.request.arguments, outputs=keys, inputs=inputs)
+        graph = ModuleGraph(call.function, blocks, call.request.arguments, outputs=keys, inputs=inputs, seeds=seeds)
         flags = [any(id(variable) in trained for variable in block.variables) for block in blocks]
         segments, start = [], 0
         for trains, run in groupby(flags):
@@ -92,5 +144,41 @@ def partly_trained(
     return lambda inputs: reduce(lambda value, segment: segment(value), segments, inputs)
 
 
-def _is_mirrored(module: Module) -> bool:
+def seeded(
+    call: Callable[[Any], Any], specs: Any, variables: Sequence[Any], seeds: Seeds
+) -> Callable[[Any], Any] | None:
+    """Make a call of a whole module whose random ops draw from seeds.
+
+    Args:
+        call: The call in training.
+        specs: The inputs as a nest of specs.
+        variables: The module's variables.
+        seeds: Seeds that are drawn from.
+
+    Returns:
+        A function from the inputs to the outputs; None where no random op needs a seed.
+
+    Raises:
+        CutError: If the module's graph cannot be written out.
+    """
+    with tf.init_scope(), tf.name_scope(""):
+        concrete = trace(call, specs)
+        flat = flatten(concrete, variables)
+        seeds.adopt(generators(flat))
+        if not draws(flat.nodes.values(), bodies(flat.graph_def)):
+            return None
+        effects = [name for name in flat.stateful(flat.nodes) if not RANDOM.search(flat.nodes[name].op)]
+
+        def run(inputs: Any) -> Any:
+            feeds = dict(zip(flat.inputs, tf.nest.flatten(inputs, expand_composites=True), strict=True))
+            tensors = iter(import_part(flat, flat.outputs, feeds, effects=effects, seeds=seeds))
+            leaves = tf.nest.flatten(concrete.structured_outputs, expand_composites=True)
+            filled = [None if leaf is None else next(tensors) for leaf in leaves]
+            return tf.nest.pack_sequence_as(concrete.structured_outputs, filled, expand_composites=True)
+
+        return trace(run, specs)
+
+
+def is_mirrored(module: Module) -> bool:
+    """Tell whether a module's variables are spread over several devices."""
     return any(isinstance(variable, tf.distribute.DistributedValues) for variable in module.variables)

@@ -10,6 +10,7 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tfembed.saved_model.functions import Function
 from tfembed.saved_model.graph import FlatGraph, base, data_inputs
 from tfembed.saved_model.probe import Shapes
+from tfembed.saved_model.randomness import RANDOM
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,15 @@ def _shape(plan: Sequence[Any], feeds: Mapping[str, tf.Tensor], node: NodeDef) -
     dtype = node.attr["out_type"].type if "out_type" in node.attr else tf.int32
     sizes = [step if isinstance(step, int) else tf.shape(feeds[step[0]])[step[1]] for step in plan]
     return tf.cast(tf.stack(sizes) if sizes else tf.zeros([0], tf.int32), dtype)
+
+
+def generators(flat: FlatGraph) -> list[tf.Variable]:
+    """Find the states of a module's own random generators: whole numbers that random ops take, and that move on."""
+    drawing = [name for name, node in flat.nodes.items() if RANDOM.search(node.op)]
+    taken = set(flat.ancestors(f"{name}:0" for name in drawing))
+    moved = {placeholder for _, placeholder in flat.writes()}
+    moved |= {flat.handle_variable(node) or "" for node in flat.nodes.values() if node.op == "RngReadAndSkip"}
+    return [v for name, v in flat.variables.items() if name in taken & moved and v.dtype.is_integer]
 
 
 def updates(

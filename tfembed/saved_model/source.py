@@ -1,5 +1,6 @@
 """The module behind a layer: found at its handle, or brought by the model's file after the layer was made."""
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,9 +19,12 @@ from tfembed.saved_model.handles import local_folder, resolve
 from tfembed.saved_model.invocation import Invocation, Request, input_dtypes, invocation
 from tfembed.saved_model.module import Module, admitted, content_fingerprint, fingerprint, load, load_folder
 from tfembed.saved_model.output_shapes import parse_output_shape
-from tfembed.saved_model.partial import Selector, blocks_of, partly_trained, select_ids
+from tfembed.saved_model.partial import Selector, blocks_of, is_mirrored, partly_trained, seeded, select_ids
+from tfembed.saved_model.randomness import Seeds
 from tfembed.saved_model.shared_variables import ModuleVariables, create, explain_difference, hold
 from tfembed.saved_model.tensor_specs import SeenCalls, any_batch, to_keras, to_tf
+
+logger = logging.getLogger(__name__)
 
 
 class ModuleSource:
@@ -35,6 +39,7 @@ class ModuleSource:
         trust: Whether it may hold ops that write files or run Python.
         variables: Its variables; they stay the same objects when a missing module arrives.
         seen: The calls made so far, as specifications.
+        seeds: Seeds of the module's random ops in training.
         stored: The description of a module that is not here; None once it is.
         cut_error: Why the module cannot be trained in part, where that was tried and failed.
     """
@@ -54,11 +59,12 @@ class ModuleSource:
         self.tags = None if tags is None else list(tags)
         self.request, self.trust = request, trust
         self.seen = SeenCalls(self.stored.calls if self.stored else ())
+        self.seeds = Seeds()
         self._options = options
         self.cut_error: str | None = None
         self._module: Module | None = None
         self._blocks: tuple[Block, ...] | None = None
-        self._calls: dict[tuple[frozenset[int], bool], Callable[[Any], Any]] = {}
+        self._calls: dict[Any, Callable[[Any], Any] | None] = {}
         self._invocation: Invocation | None = None
         module = self._find()
         self.variables: ModuleVariables = hold(module) if module else create(self.stored.variables)  # type: ignore[union-attr]
@@ -109,6 +115,8 @@ class ModuleSource:
         when_training = None
         if trained is not None and training is not False and self.invocation.takes_training:
             when_training = self._partly(trained, inputs)
+        if when_training is None and training is not False and self.seeds.are_set:
+            when_training = self._seeded(inputs)
         outputs = self.invocation(inputs, training, when_training)
         if not tf.executing_eagerly():
             self.seen.note(any_batch(inputs), any_batch(outputs))
@@ -154,7 +162,9 @@ class ModuleSource:
         """The module's graph, to be used in parts."""
         call, outputs = self.invocation, None if output is None else [output]
         like = self._told_apart(inputs)
-        return ModuleGraph(call.function, self.blocks, call.request.arguments, outputs=outputs, inputs=like)
+        return ModuleGraph(
+            call.function, self.blocks, call.request.arguments, outputs=outputs, inputs=like, seeds=self.seeds
+        )
 
     def _told_apart(self, inputs: Any) -> Any:
         """Inputs of another structure than those of the first function, which say that another one is meant."""
@@ -172,7 +182,7 @@ class ModuleSource:
         if self.stored is not None:
             flags = zip(self.variables.raw, self.stored.trained, strict=True)
             return frozenset(id(variable) for variable, trained in flags if trained)
-        return select_ids(self.blocks, selector, self.variables.trainable_ids)
+        return select_ids(self.blocks, selector, self.variables.trainable_ids, self.variables.raw)
 
     def describe(self, layer: keras.layers.Layer) -> dict[str, Any]:
         """What a layer's config says of its module, as JSON values; "module" holds the fields of a `StoredModule`.
@@ -232,10 +242,12 @@ class ModuleSource:
         if all(not each or each & trained for each in ids):
             return None
         like = self._told_apart(inputs)
-        key = trained, like is None
+        key = trained, like is None, self.seeds.are_set
         if key not in self._calls:
             try:
-                self._calls[key] = partly_trained(self.module, self.invocation, self.blocks, trained, like)
+                self._calls[key] = partly_trained(
+                    self.module, self.invocation, self.blocks, trained, like, seeds=self.seeds
+                )
                 self.cut_error = None
             except CutError as error:
                 self._calls[key] = partial(self.invocation.function, training=False, **self.request.arguments)
@@ -246,6 +258,23 @@ class ModuleSource:
                     "unfrozen. Unfreeze everything to train it in training mode.",
                     stacklevel=2,
                 )
+        return self._calls[key]
+
+    def _seeded(self, inputs: Any) -> Callable[[Any], Any] | None:
+        """The call for training everything with random ops that draw from `seeds`; None where the module's own does."""
+        if not self.invocation.takes_training or is_mirrored(self.module):
+            return None
+        specs = tf.nest.map_structure(tf.type_spec_from_value, inputs)
+        key = str(specs)
+        if key not in self._calls:
+            train = partial(self.invocation.function, training=True, **self.request.arguments)
+            try:
+                self._calls[key] = seeded(train, specs, self.variables.raw, self.seeds)
+            except CutError as error:
+                logger.warning(
+                    "Random ops of the module are seeded by the clock, and no run is like another: %s", error
+                )
+                self._calls[key] = None
         return self._calls[key]
 
     def _fetch(self) -> None:
