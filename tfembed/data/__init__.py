@@ -1,8 +1,8 @@
 """Labelled examples: load them, check them, split them. Needs no TensorFlow.
 
 Reading order: `split` and `dataset` (the values), `text` and `images` (the loaders), then what these stand on:
-`examples` (the door for texts and images), `labels`, `division` and `draws` (who goes where), `table_rows`, `tables`,
-`image_files`.
+`examples` (the door for texts and images), `labels`, `division`, `groups` and `draws` (who goes where), `table_rows`,
+`tables`, `image_files`.
 """
 
 from tfembed.data.dataset import Dataset
