@@ -96,6 +96,7 @@ def run_mutant(path: Path, source: str, tests: Sequence[str], timeout: float) ->
 
 def preload() -> None:
     """Import what takes long, and nothing that starts threads, which a fork does not have."""
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the tests need none, and each takes time in every fork
     for name in _PRELOADED:
         importlib.import_module(name)
     if (threads := len(os.listdir("/proc/self/task"))) > 1:
