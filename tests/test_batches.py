@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from tfembed.batches import Drawn, Epochs, InParts, order
+import tfembed as te
+from tfembed.batches import Drawn, Epochs, InParts, batches, in_parts, order, resident, targets
 from tfembed.features.columns import Column, Features
+from tfembed.supervised_contrastive import draw_by_class
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3])
@@ -90,3 +92,158 @@ def test_a_batch_has_no_more_parts_than_it_needs(lengths, num_classes, parts):
     """One where all are of one length, such as images, or few; never more than classes, which may have one each."""
     labels = np.arange(len(lengths)) % num_classes
     assert InParts.by_class(sequences(lengths), labels, 64).num_parts == parts
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+@pytest.mark.parametrize(
+    ("count", "smallest", "parts", "sizes"),
+    [
+        (17, 1, 1, [1, 8, 8]),
+        (17, 2, 1, [8, 9]),
+        (19, 3, 1, [3, 8, 8]),
+        (19, 4, 1, [8, 11]),
+        (19, 1, 4, [8, 11]),
+        (20, 1, 4, [4, 8, 8]),
+        (16, 8, 1, [8, 8]),
+        (3, 8, 1, [3]),
+        (3, 1, 4, [3]),
+    ],
+)
+def test_a_small_last_batch_joins_the_one_before(seed, count, smallest, parts, sizes):
+    """A last batch with fewer rows than the smallest may have, or than parts, is none of its own; nothing is lost."""
+    lengths = np.random.default_rng(1).integers(1, 30, count)
+
+    def drawn():
+        return None if seed is None else np.random.default_rng(seed)
+
+    found = order(lengths, 8, drawn(), parts=parts, smallest=smallest)
+    assert sorted(map(len, found)) == sizes
+    assert sorted(np.concatenate(found).tolist()) == list(range(count))
+    epochs = Epochs(lengths, 8, drawn(), parts=parts, smallest=smallest)
+    assert len(epochs) == len(sizes)
+    assert [rows.tolist() for rows in epochs] == [rows.tolist() for rows in found]
+
+
+def test_a_short_batch_comes_anywhere():
+    """A last batch of few rows is not always the last of its epoch."""
+    places = {
+        [len(rows) for rows in order(np.ones(17, int), 8, np.random.default_rng(seed))].index(1) for seed in range(20)
+    }
+    assert places == {0, 1, 2}
+
+
+def test_nothing_makes_no_batches():
+    """Of no examples there is no batch."""
+    assert len(Epochs(np.zeros(0, int), 8, None)) == 0
+
+
+def test_without_a_generator_rows_come_by_length():
+    """Shortest first, those of the same length in their own order."""
+    lengths = np.array([3, 1, 2, 1, 3, 2])
+    assert [rows.tolist() for rows in order(lengths, 4, None)] == [[1, 3, 2, 5], [0, 4]]
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_rows_of_a_batch_in_parts_come_shortest_first(parts):
+    """Parts are cut off from the front: their rows must be sorted; every batch is of other rows than before."""
+    lengths = np.random.default_rng(0).integers(1, 90, 200)
+    found = order(lengths, 16, np.random.default_rng(0), parts=parts)
+    if parts > 1:
+        assert all((np.diff(lengths[rows]) >= 0).all() for rows in found)
+    longest = [lengths[rows].max() for rows in found]
+    assert longest != sorted(longest)  # the batches themselves are in random order
+
+
+def test_what_targets_are():
+    """Classes are rows with a single 1; several labels are as they are; targets are a column."""
+    images = np.zeros((3, 8, 8), "uint8")
+
+    def data(labels, task, names=None):
+        return te.Dataset.from_arrays(images, labels, names, task=task, validation=0, test=0)
+
+    classes = data(["b", "a", "b"], "classification")
+    found = targets(classes.train.labels, classes)
+    assert found.dtype == np.float32
+    assert found.tolist() == [[0, 1], [1, 0], [0, 1]]
+    several = data([["a", "b"], ["b"], []], "multi_label", ["a", "b"])
+    assert targets(several.train.labels, several).tolist() == [[1, 1], [0, 1], [0, 0]]
+
+
+def numbered(count):
+    """Features of one value each: the number of the example."""
+    values = np.arange(count, dtype="float32")[:, np.newaxis]
+    return Features(columns={"inputs": Column(values=values)}, lengths=np.ones(count, int))
+
+
+def test_resident_batches_are_shuffled_anew():
+    """Each epoch has every example once, with its own target and weight, in another order; the seed settles it."""
+    wanted, weights = np.arange(40, dtype="float32")[:, np.newaxis] * 2, np.arange(40, dtype="float32") * 3
+
+    def epochs(seed):
+        dataset, found = resident(numbered(40), wanted, weights, batch_size=16, seed=seed), []
+        for _ in range(3):
+            seen = list(dataset.as_numpy_iterator())
+            assert [len(each) for _, each, _ in seen] == [16, 16, 8]
+            for features, target, weight in seen:
+                np.testing.assert_array_equal(target, features["inputs"] * 2)
+                np.testing.assert_array_equal(weight, features["inputs"][:, 0] * 3)
+            found.append(np.concatenate([features["inputs"][:, 0] for features, _, _ in seen]).tolist())
+        return found
+
+    first = epochs(0)
+    assert all(sorted(rows) == list(range(40)) for rows in first)
+    assert len({tuple(rows) for rows in first}) == 3
+    assert first[0] != sorted(first[0])
+    assert epochs(0) == first != epochs(1)
+
+
+def test_batches_carry_targets_and_weights():
+    """Every row comes with its own target and weight; an epoch has as many batches as it says, each epoch others."""
+    wanted, weights = np.arange(20, dtype="float32")[:, np.newaxis] * 2, np.arange(20, dtype="float32") * 3
+    made = batches(numbered(20), wanted, weights, Epochs(np.ones(20, int), 8, np.random.default_rng(0)))
+    assert int(made.cardinality()) == 3
+    orders = []
+    for _ in range(2):
+        seen = list(made.as_numpy_iterator())
+        orders.append(np.concatenate([features["inputs"][:, 0] for features, _, _ in seen]).tolist())
+        for features, target, weight in seen:
+            np.testing.assert_array_equal(target, features["inputs"] * 2)
+            np.testing.assert_array_equal(weight, features["inputs"][:, 0] * 3)
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(20))
+    assert orders[0] != orders[1]
+
+
+def test_drawn_batches_come_shortest_first():
+    """The rows of a batch are sorted by length, and are those that were drawn; another epoch draws others."""
+    labels, lengths = np.arange(60) % 3, np.random.default_rng(0).integers(1, 50, 60)
+    drawn = Drawn(labels, lengths, 12, 4, np.random.default_rng(7))
+    epochs = [[rows.tolist() for rows in drawn] for _ in range(2)]
+    assert all((np.diff(lengths[rows]) >= 0).all() for epoch in epochs for rows in epoch)
+    assert epochs[0] != epochs[1]
+    own = draw_by_class(labels, 12, np.random.default_rng(7))
+    assert [sorted(rows) for rows in epochs[0]] == [sorted(next(own).tolist()) for _ in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "batch_size", "validation", "parts"),
+    [
+        ([1, 2] * 20, 32, 40, 4),
+        ([1, 2] * 20, 31, 40, 3),
+        ([1, 2] * 20, 64, 3, 3),
+        ([1, 2] * 20, 16, 40, 2),
+        ([1, 2] * 20, 15, 40, None),
+        ([2, 2] * 20, 32, 40, None),
+        ([1, 2] * 20, 32, 0, 4),
+        ([1, 2] * 20, 32, 1, None),
+    ],
+)
+def test_as_many_parts_as_a_batch_is_worth(lengths, batch_size, validation, parts):
+    """At least eight rows a part, at most four parts, none more than the smaller split has rows; else none at all."""
+    given = [sequences(lengths), sequences(lengths[:validation])]
+    found = in_parts(given, batch_size)
+    if parts is None:
+        assert found == given
+        return
+    assert [type(each) for each in found] == [InParts, InParts if validation else Features]
+    assert found[0].num_parts == parts
+    assert not validation or found[1].num_parts == parts

@@ -8,6 +8,7 @@ import pytest
 from tiny_models import write_text_module
 
 import tfembed as te
+from tfembed import calibration
 from tfembed.calibration import calibration_error
 
 
@@ -144,3 +145,99 @@ def test_what_cannot_be_calibrated_is_refused(sure: keras.Model, tmp_path: Path)
         te.calibrate(regressor, te.Split(examples=np.array(["a"], object), labels=np.array([1.0])))
     with pytest.raises(ValueError, match="regression"):
         te.rejection_threshold(regressor, ["a"], ["b"])
+
+
+def expected_error(probabilities: np.ndarray, labels: np.ndarray, num_bins: int) -> float:
+    """The expected calibration error as its paper defines it (https://arxiv.org/abs/1706.04599), bin by bin."""
+    total = 0.0
+    for i in range(num_bins):
+        inside = [
+            row
+            for row in range(len(labels))
+            if i / num_bins <= probabilities[row].max() < (i + 1) / num_bins
+            or (i == num_bins - 1 and probabilities[row].max() == 1)
+        ]
+        if inside:
+            right = np.mean([probabilities[row].argmax() == labels[row] for row in inside])
+            total += len(inside) / len(labels) * abs(right - np.mean([probabilities[row].max() for row in inside]))
+    return total
+
+
+@pytest.mark.parametrize("num_bins", [15, 4])
+@pytest.mark.parametrize("num_classes", [2, 5])
+def test_the_calibration_error_is_that_of_its_definition(num_bins: int, num_classes: int) -> None:
+    """Of scores on both sides of what is right, by bins of equal width; a score of exactly 1 is in the last one."""
+    rng = np.random.default_rng(num_classes)
+    probabilities = rng.dirichlet(np.full(num_classes, 0.4), 80)
+    probabilities[0] = np.eye(num_classes)[0]
+    labels = np.where(rng.random(80) < 0.5, probabilities.argmax(axis=1), rng.integers(0, num_classes, 80))
+    found = calibration_error(probabilities, labels, num_bins)
+    assert found == pytest.approx(expected_error(probabilities, labels, num_bins))
+    assert found != pytest.approx(expected_error(probabilities, labels, 7), abs=1e-3)
+
+
+def test_the_default_is_fifteen_bins() -> None:
+    """The number of bins is that of the paper."""
+    rng = np.random.default_rng(0)
+    probabilities, labels = rng.dirichlet(np.ones(3), 200), rng.integers(0, 3, 200)
+    assert calibration_error(probabilities, labels) == pytest.approx(expected_error(probabilities, labels, 15))
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.3, 5.0])
+def test_the_temperature_is_below_one_where_scores_are_too_low(
+    images: tuple[np.ndarray, np.ndarray], factor: float
+) -> None:
+    """Logits that are so many times too large give a temperature that many times as high, and a smaller loss."""
+    model = te.build_image_classifier(te.load_encoder("glyphs"), ["0", "1"])
+    te.train(model, te.Dataset.from_arrays(*images, validation=0, test=0), te.linear_probe())
+    split = te.Split(examples=images[0], labels=images[1])
+    right = te.calibrate(model, split)
+    kernel, bias = model.get_layer("head").get_weights()
+    model.get_layer("head").set_weights([kernel * factor, bias * factor])
+    model.layers[-1].temperature.assign(1.0)
+    before = te.evaluate(model, split)
+    found = te.calibrate(model, split)
+    assert found == pytest.approx(right * factor, rel=0.1)
+    assert (found < 1) == (factor < 1)
+    after = te.evaluate(model, split)
+    assert after["loss"] < before["loss"]
+    assert after["accuracy"] == before["accuracy"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_threshold_rejects_better(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Of all thresholds, none keeps and rejects a larger share in all; many scores are equal, within and across."""
+    rng = np.random.default_rng(seed)
+    inside, outside = np.round(rng.beta(5, 2, 30), 1), np.round(rng.beta(2, 3, 12), 1)
+    scores = {30: inside, 12: outside}
+    model = te.build_image_classifier(te.load_encoder("glyphs"), ["a", "b"])
+
+    def said(_: keras.Model, examples: np.ndarray) -> te.Predictions:
+        best = scores[len(examples)]
+        probabilities = np.stack([1 - best, best], axis=1).astype("float64")
+        return te.Predictions(labels=(), probabilities=np.sort(probabilities, axis=1), logits=probabilities)
+
+    monkeypatch.setattr(calibration, "predict", said)
+    scores = {n: np.maximum(each, 1 - each) for n, each in scores.items()}
+    found = te.rejection_threshold(model, np.zeros([30, 8, 8], "uint8"), np.zeros([12, 8, 8], "uint8"))
+    every = np.concatenate([np.unique(np.concatenate(list(scores.values()))), [0.0, 1.0], np.linspace(0, 1, 201)])
+    best = max(np.mean(scores[30] >= t) + np.mean(scores[12] < t) for t in every)
+    assert np.mean(scores[30] >= found) + np.mean(scores[12] < found) == pytest.approx(best)
+
+
+@pytest.mark.parametrize(("inside", "outside", "low", "high"), [(0.9, 0.6, 0.6, 0.9), (0.6, 0.9, 0.0, 0.6)])
+def test_the_extreme_thresholds(
+    monkeypatch: pytest.MonkeyPatch, inside: float, outside: float, low: float, high: float
+) -> None:
+    """It lies between two scores, in the middle; where nothing is told apart, everything is kept."""
+    model = te.build_image_classifier(te.load_encoder("glyphs"), ["a", "b"])
+
+    def said(_: keras.Model, examples: np.ndarray) -> te.Predictions:
+        score = inside if len(examples) == 2 else outside
+        probabilities = np.array([[score, 1 - score]] * len(examples))
+        return te.Predictions(labels=(), probabilities=probabilities, logits=probabilities)
+
+    monkeypatch.setattr(calibration, "predict", said)
+    found = te.rejection_threshold(model, np.zeros([2, 8, 8], "uint8"), np.zeros([3, 8, 8], "uint8"))
+    assert low <= found <= high
+    assert found == pytest.approx(0.75 if low else 0.0)

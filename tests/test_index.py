@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.spatial.distance import cdist
 from tiny_encoders import tiny_image_encoder, tiny_text_encoder
 from tiny_tables import counting_embedder, write_rows
 
@@ -68,6 +69,21 @@ def test_without_columns_there_are_ids(tmp_path: Path) -> None:
         index.upsert(tmp_path / "a.parquet")
         (found,) = index.query(["aaaa"], encoder=tiny_text_encoder(), limit=2)
     assert [(each.id, dict(each.columns)) for each in found] == [(0, {}), (1, {})]
+
+
+@pytest.mark.parametrize("index_type", ["flat", "hnsw"])
+def test_lengths_of_vectors_do_not_count(tmp_path: Path, index_type: str) -> None:
+    """The nearest are those of the highest cosine, though others have the higher product, and tell their cosines."""
+    rows = write_rows(tmp_path / "a.jsonl", [{"text": text} for text in ("a" * 2, "z" * 9, "d" * 400, "\u0001" * 30)])
+    embedder = counting_embedder([])  # of the length of a text and its last letter
+    te.embed_file(embedder, rows, tmp_path / "a.parquet")
+    with te.open_index(tmp_path / "things.db") as index:
+        index.upsert(tmp_path / "a.parquet", index_type=index_type)
+        (found,) = index.search(np.array([[1.0, 30.0]], np.float32), limit=4)
+    vectors = np.array([[2, 97], [9, 122], [400, 100], [30, 1]], float)
+    expected = 1 - cdist([[1.0, 30.0]], vectors, "cosine")[0]
+    assert [hit.id for hit in found] == np.argsort(-expected).tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose([hit.similarity for hit in found], np.sort(expected)[::-1], atol=1e-5)
 
 
 def test_filters(index: te.Index) -> None:

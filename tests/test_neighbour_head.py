@@ -7,6 +7,7 @@ import pytest
 from tiny_encoders import pixels, tiny_image_encoder, tiny_text_encoder
 
 import tfembed as te
+from tfembed.embeddings.embedder import Embedder
 
 TEXTS = ["aaaa", "aaab", "aabb", "zzzz", "zzzy", "zzyy"]
 
@@ -37,6 +38,41 @@ def test_neighbours_vote_and_explain(data: te.Dataset) -> None:
 def test_no_more_neighbours_than_examples(data: te.Dataset) -> None:
     """Where fewer examples are there than may be asked, all are."""
     assert len(te.knn_head(tiny_text_encoder(), data, neighbours=99).predict(["aaaa"])[0].votes) == 6
+
+
+def with_vectors(vectors: dict[str, list[float]]) -> Embedder:
+    """What embeds each text as the vector that it is given here."""
+    return Embedder(
+        name="table",
+        kind="text",
+        dim=2,
+        fingerprint="a" * 40,
+        source=None,
+        embed=lambda texts: np.array([vectors[text] for text in texts], np.float32),
+    )
+
+
+def test_lengths_of_vectors_do_not_count() -> None:
+    """Neighbours are those of the highest cosine, however long a vector is, and weigh by it (softmax at 0.07)."""
+    vectors = {"a": [1.0, 0.1], "b": [300.0, 200.0], "c": [0.0, 900.0], "q": [5.0, 0.0]}
+    data = te.Dataset.from_arrays(["a", "b", "c"], ["x", "y", "y"], validation=0, test=0)
+    (found,) = te.knn_head(with_vectors(vectors), data, neighbours=2).predict(["q"])
+    assert [vote.example for vote in found.votes] == ["a", "b"]
+    cosines = np.array([1 / np.hypot(1, 0.1), 3 / np.hypot(3, 2)])
+    np.testing.assert_allclose([vote.similarity for vote in found.votes], cosines, atol=1e-6)
+    weights = np.exp(cosines / 0.07) / np.exp(cosines / 0.07).sum()
+    np.testing.assert_allclose([vote.weight for vote in found.votes], weights, rtol=1e-4)
+    assert (found.label, found.score) == ("x", pytest.approx(weights[0], rel=1e-4))
+
+
+def test_many_votes_outweigh_a_nearer_one() -> None:
+    """The label is that of the largest sum of weights; of sums as large, that of the nearer neighbour."""
+    vectors = {"a": [1.0, 0.0], "b": [1.0, 0.02], "c": [1.0, 0.03], "q": [1.0, 0.0]}
+    data = te.Dataset.from_arrays(["a", "b", "c"], ["x", "y", "y"], validation=0, test=0)
+    assert te.knn_head(with_vectors(vectors), data, neighbours=3).predict(["q"])[0].label == "y"
+    assert te.knn_head(with_vectors(vectors), data, neighbours=1).predict(["q"])[0].label == "x"
+    vectors["b"] = [3.0, 0.0]
+    assert te.knn_head(with_vectors(vectors), data, neighbours=2).predict(["q"])[0].label == "x"
 
 
 def test_other_data_are_refused(data: te.Dataset) -> None:

@@ -37,6 +37,26 @@ def test_the_neighbours_of_a_word(words: te.Encoder) -> None:
     )
 
 
+def test_lengths_of_vectors_do_not_count(tmp_path: Path) -> None:
+    """Cosines are compared: a long vector is no nearer for its length, nor does a long one weigh more in an analogy."""
+    rows = {"a": [1, 0, 0], "b": [90, 40, 0], "c": [0.02, 0.001, 0], "d": [1, 50, 1], "e": [0, 0.3, 0.2]}
+    (tmp_path / "v.txt").write_text("\n".join(f"{word} {' '.join(map(str, row))}" for word, row in rows.items()))
+    words = te.load_encoder(f"glove:{tmp_path / 'v.txt'}")
+    unit = {word: np.array(row) / np.linalg.norm(row) for word, row in rows.items()}
+
+    def expected(target: np.ndarray, but: str) -> list[tuple[str, float]]:
+        cosines = {word: float(unit[word] @ target / np.linalg.norm(target)) for word in rows if word not in but}
+        return sorted(cosines.items(), key=lambda each: -each[1])
+
+    for found, wanted in (
+        (te.nearest(words, "a"), expected(unit["a"], "a")),
+        (te.analogy(words, ["b", "e"], ["a"]), expected(unit["b"] + unit["e"] - unit["a"], "bea")),
+        (te.nearest(words, "a", among=["d", "c", "b"]), expected(unit["a"], "ae")),
+    ):
+        assert [each.example for each in found] == [word for word, _ in wanted]
+        np.testing.assert_allclose([each.similarity for each in found], [c for _, c in wanted], atol=1e-5)
+
+
 def test_more_than_there_are(words: te.Encoder) -> None:
     """There are as many neighbours as there is to search in."""
     assert len(te.nearest(words, "king", k=100)) == len(WORDS) - 1

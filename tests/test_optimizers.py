@@ -87,3 +87,59 @@ def test_tables_are_updated_as_if_every_row_had_a_gradient():
         keras_own.apply([tf.math.unsorted_segment_sum(values, tf.constant(indices), 5)], [dense])
         np.testing.assert_allclose(sparse.numpy(), dense.numpy(), rtol=1e-5)
     assert np.array_equal(sparse.numpy()[[0, 2]], np.arange(10.0).reshape(5, 2)[[0, 2]])
+
+
+def adamw(values, gradients, rates, *, weight_decay=0.0, l2_sp=0.0):
+    """AdamW in NumPy (https://arxiv.org/abs/1711.05101), with a pull to the first values too; rates for each step."""
+    start = np.array(values, np.float64)
+    weight, mean, square = start.copy(), np.zeros_like(start), np.zeros_like(start)
+    for step, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), 1):
+        weight -= rate * (weight_decay * weight + l2_sp * (weight - start))
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * np.square(gradient)
+        corrected = rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+        weight -= corrected * mean / (np.sqrt(square) + 1e-7)
+    return weight
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-6])
+@pytest.mark.parametrize("warmup", [0.0, 0.5])
+@pytest.mark.parametrize("pulls", [{}, {"weight_decay": 0.4}, {"l2_sp": 0.7}, {"weight_decay": 0.4, "l2_sp": 0.7}])
+def test_every_step_is_that_of_adamw(pulls, warmup, size):
+    """Factor, warmup and pulls together give, step by step, what AdamW in NumPy gives; tiny gradients too."""
+    low, high = variables()
+    optimizer = BlockwiseAdamW(
+        with_warmup(0.05, warmup, 6), {id(low): 0.25}, **pulls, decayed=frozenset({id(low), id(high)})
+    )
+    starts, gradients = [low.numpy(), high.numpy()], GRADIENTS * np.float32(size)
+    for step in range(1, 7):
+        optimizer.apply([tf.constant(gradient) for gradient in gradients[step - 1]], [low, high])
+        rates = [0.05 * min(1.0, i / 3) if warmup else 0.05 for i in range(step)]
+        for i, (variable, factor) in enumerate([(low, 0.25), (high, 1.0)]):
+            expected = adamw(starts[i], gradients[:step, i], np.multiply(rates, factor), **pulls)
+            np.testing.assert_allclose(variable.numpy(), expected, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("pulls", [{}, {"weight_decay": 0.4, "l2_sp": 0.7}])
+def test_tables_are_those_of_adamw(pulls):
+    """Gradients of some rows, some of them several times, are those of a table that is zero elsewhere; factor and
+    pulls act on all rows.
+    """
+    table = keras.Variable(np.arange(1.0, 13.0, dtype="float32").reshape(6, 2))
+    start, dense, rng = table.numpy(), [], np.random.default_rng(0)
+    optimizer = BlockwiseAdamW(0.1, {id(table): 0.5}, **pulls, decayed=frozenset({id(table)}))
+    for indices in ([1, 3, 1, 1], [3, 4, 4, 0], [1, 1, 3, 0], [4, 4, 4, 4], [0, 3, 3, 1]):
+        values = rng.normal(size=(4, 2)).astype("float32")
+        optimizer.apply([tf.IndexedSlices(tf.constant(values), tf.constant(indices), tf.constant([6, 2]))], [table])
+        dense.append(np.zeros((6, 2)))
+        np.add.at(dense[-1], indices, values)
+        expected = adamw(start, dense, [0.05] * len(dense), **pulls)
+        np.testing.assert_allclose(table.numpy(), expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize(("warmup", "num_steps", "rising"), [(0.5, 8, 4), (0.1, 30, 3), (0.99, 10, 10), (0.3, 5, 2)])
+def test_every_rate_of_a_warmup(warmup, num_steps, rising):
+    """The rate is a straight line from zero to the end of its share of the steps, and the number itself from there."""
+    schedule = with_warmup(0.3, warmup, num_steps)
+    expected = [0.3 * min(1.0, step / rising) for step in range(num_steps)]
+    np.testing.assert_allclose([float(schedule(step)) for step in range(num_steps)], expected, rtol=1e-5)

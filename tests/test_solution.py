@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.datasets import make_blobs
-from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+from sklearn.model_selection import LeaveOneOut, StratifiedKFold, cross_val_score
+from threadpoolctl import threadpool_limits
 
 from tfembed.solution import solve_linear
 
@@ -186,3 +188,84 @@ def test_groups_of_single_rows_change_nothing():
     solve = {"task": "classification", "seed": 0, "balanced": False}
     named = solve_linear(x, y, **solve, groups=np.arange(len(y))[::-1], is_derived=np.zeros(len(y), bool))
     np.testing.assert_array_equal(named.kernel, solve_linear(x, y, **solve).kernel)
+
+
+GRID = (0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0)
+
+
+def centred(classes=3, count=60, rare=None):
+    """Blobs around zero with a mean length of 1, which every way of scaling leaves as they are; few of one class."""
+    x, y = blobs(classes, count)
+    rows = np.concatenate([np.flatnonzero(y > 0), np.flatnonzero(y == 0)[:rare]])
+    x, y = x[rows], y[rows]
+    x = x - x.mean(axis=0)
+    return (x / np.sqrt(np.mean(np.sum(np.square(x), axis=1)))).astype("float32"), y
+
+
+def left_out_losses(x, y, seed, balanced):
+    """The log loss of what each of five folds leaves out, by strength."""
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    weight = "balanced" if balanced else None
+    models = [LogisticRegression(C=c, class_weight=weight, max_iter=10_000, tol=1e-5) for c in GRID]
+    with threadpool_limits(1):  # several threads wait for each other longer than they compute
+        return np.array([-cross_val_score(m, x, y, cv=folds, scoring="neg_log_loss").mean() for m in models])
+
+
+@pytest.mark.parametrize(
+    ("labels", "balanced", "seed"),
+    [("chance", False, 0), ("some", False, 0), ("some", False, 3), ("some", True, 0), ("apart", False, 0)],
+)
+def test_the_head_has_the_strength_that_leaves_out_best(labels, balanced, seed):
+    """Of all strengths, the head is fitted with the one whose left-out loss is lowest, and tells that loss."""
+    x, y = centred(rare=6 if balanced else None)
+    rng = np.random.default_rng(0)
+    if labels == "chance":
+        y = rng.permutation(y)
+    if labels == "apart":
+        x = (np.eye(3, 5)[y] - np.eye(3, 5).mean(axis=0) + rng.normal(0, 0.05, x.shape)).astype("float32")
+        x -= x.mean(axis=0)
+        x /= np.sqrt(np.mean(np.sum(np.square(x), axis=1)))
+    losses = left_out_losses(x, y, seed, balanced)
+    solved = solve_linear(x, y, task="classification", seed=seed, balanced=balanced)
+    weight = "balanced" if balanced else None
+    models = [LogisticRegression(C=c, class_weight=weight, max_iter=10_000, tol=1e-9).fit(x, y) for c in GRID]
+    kernel = (solved.kernel - solved.kernel.mean(axis=1, keepdims=True)).T
+    differences = [np.abs(model.coef_ - kernel).max() / np.abs(model.coef_).max() for model in models]
+    assert int(np.argmin(differences)) == int(np.argmin(losses))
+    assert np.argmin(losses) in {"chance": [0], "some": [1, 2, 3], "apart": [5]}[labels]
+    assert min(differences) < 0.02 < 0.1 < np.sort(differences)[1]
+    bias = solved.bias - solved.bias.mean()
+    np.testing.assert_allclose(bias, models[int(np.argmin(losses))].intercept_, atol=0.02)
+    assert solved.loss == pytest.approx(losses.min(), abs=5e-3)
+
+
+def test_each_label_has_a_strength_of_its_own():
+    """Of several labels, one by chance and one that follows the embedding have what each alone would have."""
+    x, y = centred()
+    labels = np.stack([np.random.default_rng(0).permutation(y) == 0, y == 0], axis=1).astype("float32")
+    solved = solve_linear(x, labels, task="multi_label", seed=1, balanced=False)
+    losses = [left_out_losses(x, labels[:, i].astype(int), 1, False) for i in range(2)]
+    strengths = [GRID[int(np.argmin(each))] for each in losses]
+    assert strengths[0] < strengths[1]
+    for i, strength in enumerate(strengths):
+        model = LogisticRegression(C=strength, max_iter=10_000, tol=1e-9).fit(x, labels[:, i])
+        found = tf.sigmoid(x @ solved.kernel[:, i] + solved.bias[i]).numpy()
+        np.testing.assert_allclose(found, model.predict_proba(x)[:, 1], atol=1e-3)
+    assert solved.loss == pytest.approx(np.mean([each.min() for each in losses]), abs=5e-3)
+
+
+def test_targets_have_the_penalty_that_leaves_out_best():
+    """Ridge regression has the penalty whose squared error, leaving out one example at a time, is lowest."""
+    x, _ = centred(count=30)
+    y = (x @ np.arange(5.0) + np.random.default_rng(0).normal(0, 4, 30)).astype("float32")
+    penalties = np.logspace(-4, 3, 15)
+    scores = [
+        -cross_val_score(Ridge(alpha=a), x, y, cv=LeaveOneOut(), scoring="neg_mean_squared_error").mean()
+        for a in penalties
+    ]
+    assert 0 < np.argmin(scores) < 14
+    solved = solve_linear(x, y, task="regression", seed=0, balanced=False)
+    expected = Ridge(alpha=penalties[int(np.argmin(scores))]).fit(x, y)
+    np.testing.assert_allclose(solved.kernel[:, 0], expected.coef_, rtol=1e-4)
+    np.testing.assert_allclose(solved.bias[0], expected.intercept_, rtol=1e-4)
+    assert solved.loss == pytest.approx(min(scores), rel=1e-3)

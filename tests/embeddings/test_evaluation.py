@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, silhouette_score
+from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_limits
 from tiny_encoders import tiny_text_encoder
@@ -97,6 +99,99 @@ def test_a_picture_keeps_clouds_apart(labelled: tuple[np.ndarray, list[str]], me
 def test_recall() -> None:
     """The share of the exact neighbours that was found, in whatever order."""
     assert recall([[2, 1], [3, 9]], [[1, 2], [3, 4]]) == 0.75
+
+
+@pytest.mark.parametrize("k", [1, 3, 7, 50])
+def test_precision_and_recall_at_k_by_hand(k: int) -> None:
+    """Of the k nearest rows, by cosine, those of the label: per k, and per all there are; k may be more than there are.
+
+    Vectors have very different lengths, so that the nearest by their product are others.
+    """
+    rng = np.random.default_rng(3)
+    labels = [*"aabbbbcccccccdee"]
+    vectors = rng.normal(size=(16, 4)) * 10 ** rng.uniform(-2, 2, (16, 1))
+    found = measure_labels(vectors, labels, ks=[k])
+    cosines = cosine_similarity(vectors)
+    precisions, recalls, averages = [], [], []
+    for i in range(16):
+        others = [j for j in range(16) if j != i]
+        relevant = [j for j in others if labels[j] == labels[i]]
+        if not relevant:
+            continue
+        nearest = sorted(others, key=lambda j: -cosines[i, j])
+        precisions.append(len(set(nearest[:k]) & set(relevant)) / k)
+        recalls.append(len(set(nearest[:k]) & set(relevant)) / len(relevant))
+        averages.append(average_precision_score([j in relevant for j in others], cosines[i, others]))
+    assert found[f"precision@{k}"] == pytest.approx(np.mean(precisions))
+    assert found[f"recall@{k}"] == pytest.approx(np.mean(recalls))
+    assert found["mean_average_precision"] == pytest.approx(np.mean(averages))
+    assert found["silhouette"] == pytest.approx(silhouette_score(vectors, labels, metric="cosine"), abs=1e-6)
+    assert found["queries"] == 15
+
+
+def test_of_equal_cosines_the_first_row_is_nearer() -> None:
+    """Rows in one direction are equally near: they come in their own order, the query itself never."""
+    vectors = np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [4.0, 0.0], [0.0, 1.0]])
+    found = measure_labels(vectors, ["a", "b", "b", "a", "z"], ks=[1, 2])
+    # rows 0 to 3 find, first: 1 (wrong), 0 (wrong), 0 (wrong), 0 (right)
+    assert found["neighbour_accuracy"] == found["precision@1"] == pytest.approx(1 / 4)
+    # and then: 2 (wrong), 2 (right), 1 (right), 1 (wrong)
+    assert found["precision@2"] == pytest.approx(3 / 8)
+    assert found["recall@2"] == pytest.approx(3 / 4)
+    assert found["mean_average_precision"] == pytest.approx(np.mean([1 / 3, 1 / 2, 1 / 2, 1]))
+
+
+def test_a_silhouette_of_one_row_a_label_is_none() -> None:
+    """Where the rows that are drawn have one label, or one row each, there is no silhouette."""
+    vectors, classes = np.eye(4), np.arange(4)
+    assert np.isnan(evaluation._silhouette(vectors, classes, np.random.default_rng(0)))
+    assert np.isnan(evaluation._silhouette(vectors, np.zeros(4, int), np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("scores", [[1, 2, 2, 3, 3, 3, 4, 5], [5, 0, 5, 0, 1, 1, 2, 2]])
+def test_pairs_with_equal_scores(scores: list[float]) -> None:
+    """Spearman's correlation is Pearson's of ranks, equal scores sharing theirs; cosines are compared, not products."""
+    rng = np.random.default_rng(0)
+    first, second = (rng.normal(size=(8, 3)) * 10 ** rng.uniform(-2, 2, (8, 1)) for _ in range(2))
+    first[7] = 0  # a text without words
+    cosines = np.diag(cosine_similarity(first, second))
+    expected = np.corrcoef(rankdata(cosines), rankdata(scores))[0, 1]
+    found = measure_pairs(first, second, scores)
+    assert found == {"pairs": 8, "spearman": pytest.approx(expected)}
+    products = np.corrcoef(rankdata((first * second).sum(axis=1)), rankdata(scores))[0, 1]
+    assert found["spearman"] != pytest.approx(products, abs=1e-3)
+
+
+@pytest.mark.parametrize("scores", [[1.0], [1.0, np.nan], [2.0, 2.0]])
+def test_pairs_that_cannot_be_ranked(scores: list[float]) -> None:
+    """One pair, a score that is no number, or scores that are all the same, are refused."""
+    with pytest.raises(ValueError, match=rf"{len(scores)} scored pairs: expected two at least"):
+        measure_pairs(np.eye(len(scores)), np.eye(len(scores)), scores)
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_a_picture_is_of_directions(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer vectors in the same direction are in the same place; of many rows some are drawn, by the seed."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(30, 4))
+    longer = vectors * rng.uniform(0.5, 20, (30, 1))
+    with threadpool_limits(1):
+        places = [project(each, method=method, seed=1)[1] for each in (vectors, longer)]
+        np.testing.assert_allclose(places[0], places[1], atol=1e-4 if method == "pca" else 1.0)
+        monkeypatch.setattr(evaluation, "_MOST_IN_PICTURE", 8)
+        rows = [project(vectors, method=method, seed=seed)[0].tolist() for seed in (0, 0, 1)]
+    assert rows[0] == rows[1] != rows[2]
+    assert len(rows[0]) == 8
+    assert rows[0] == sorted(set(rows[0]))
+
+
+def test_what_makes_no_picture() -> None:
+    """An unknown method and too few rows are named."""
+    with pytest.raises(ValueError, match="Unknown method 'umap': pass pca or tsne"):
+        project(np.eye(4), method="umap")
+    with pytest.raises(ValueError, match="2 rows: a picture needs three at least"):
+        project(np.eye(2))
+    assert project(np.eye(3))[1].shape == (3, 2)
 
 
 def test_a_file_is_measured_and_shown(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Which example goes where: seeded, stratified draws of indices. Knows nothing of texts or images."""
 
+from itertools import product
+
 import numpy as np
 
 from tfembed.data.groups import are_trivial
@@ -95,9 +97,10 @@ def draw_per_class(split: Split, n: int, seed: int) -> np.ndarray:
     if labels.ndim == 1:
         return np.flatnonzero(_ranks_within(labels, order) < n)
     drawn = np.zeros(len(labels), bool)
-    for column in np.argsort(labels.sum(axis=0), kind="stable"):  # rare labels first: they bring common ones along
+    rare_first = np.argsort(labels.sum(axis=0), kind="stable")  # rare labels bring common ones along
+    for enough, column in product(range(1, n + 1), rare_first):  # one more of each label: each draw is in the next
         candidates = order[(labels[order, column] > 0) & ~drawn[order]]
-        num_missing = n - int(labels[drawn, column].sum())
+        num_missing = enough - int(labels[drawn, column].sum())
         drawn[candidates[: max(0, num_missing)]] = True
     return np.flatnonzero(drawn)
 
