@@ -1,5 +1,6 @@
 """The key: everything that features depend on changes it, and nothing else does."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ from tiny_encoders import pixels, tiny_image_encoder, tiny_text_encoder
 
 import tfembed as te
 from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.preprocessing import ImagePreprocessing
+from tfembed.encoders.spec import EncoderSpec
 from tfembed.features import feature_key
+from tfembed.features.key import encoder_key
 from tfembed.saved_model.layer import HubLayer
 
 TEXTS = np.array(["one", "two words"], object)
@@ -201,9 +205,178 @@ def test_code_that_cannot_be_read_is_known_by_its_object():
         scale = tf.function(lambda x, factor=factor: tf.reduce_mean(x, (1, 2)) * factor)
         scale.variables = scale.trainable_variables = ()
         encoders.append(Encoder(tiny_image_encoder().spec, HubLayer(scale), tiny_image_encoder().preprocessing))
-    keys = [feature_key(encoder, pixels(2), 0) for encoder in encoders]
+    keys = [feature_key(encoder, pixels(2), 1) for encoder in encoders]
     assert keys[0] != keys[1]
-    assert keys[0] == feature_key(encoders[0], pixels(2), 0)
+    assert keys[0] == feature_key(encoders[0], pixels(2), 1)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Shift(keras.layers.Layer):
+    """A layer of a user's own, with a setting that its config does not tell."""
+
+    amount = 1.0
+
+    def call(self, x):
+        return x + self.amount
+
+
+def wired(kind="plain", layer=Shift):
+    """Two dense layers and a layer of one's own over an image, in one of several wirings; always the same weights."""
+    keras.utils.clear_session(free_memory=False)
+    small = keras.initializers.GlorotUniform(seed=0)
+    dense = [keras.layers.Dense(4, activation="tanh", kernel_initializer=small, name=f"block_{i}") for i in range(2)]
+    shift = layer(name="shift")
+    image = keras.Input((2, 2, 1), name="image")
+    x = first = keras.layers.Flatten()(image)
+    if kind == "swapped":
+        dense.reverse()
+    x = dense[0](x)
+    x = shift(x)
+    y = dense[0](x) if kind == "shared" else dense[1](x)
+    if kind == "residual":
+        y = y + x
+    if kind == "residual over two":
+        y = y + first
+    if kind == "twice":
+        y = shift(y)
+    spec = EncoderSpec(name="wired", handle="wired", kind="image", image_size=(2, 2), channels="grey")
+    return Encoder(spec, keras.Model(image, y), ImagePreprocessing((2, 2), channels="grey"))
+
+
+def edited(call):
+    """The class as it is after somebody edited its file."""
+    return type("Shift", (Shift,), {"call": call})
+
+
+def set_amount(encoder):
+    encoder.body.get_layer("shift").amount = 2.0
+
+
+def set_activation(encoder):
+    encoder.body.get_layer("block_0").activation = keras.activations.relu
+
+
+def set_call(encoder):
+    encoder.body.get_layer("shift").call = lambda x: x * 3.0
+
+
+IN_PLACE = {"a setting": set_amount, "an activation": set_activation, "a method": set_call}
+
+
+@pytest.mark.parametrize("change", IN_PLACE.values(), ids=IN_PLACE)
+def test_a_change_in_place_changes_key_features_and_predictions(change):
+    """Key and features follow what is changed in place, and predictions from the cache are those of the model."""
+    encoder, images, cache = wired(), pixels(4)[:, :2, :2], te.FeatureCache.in_memory()
+    model = te.build_image_classifier(encoder, ["a", "b"])
+    rows = np.arange(4)
+    keys = [encoder_key(encoder), *(feature_key(encoder, images, cut) for cut in (1, 2))]
+    features = cache.get(encoder, images, 2).batch(rows)["inputs"]
+    te.predict(model, images)
+    change(encoder)
+    assert encoder_key(encoder) != keys[0]
+    assert feature_key(encoder, images, 2) != keys[2]
+    renewed = cache.get(encoder, images, 2).batch(rows)["inputs"]
+    assert not np.allclose(renewed, features)
+    np.testing.assert_allclose(renewed, encoder(images), atol=1e-5)
+    np.testing.assert_allclose(te.predict(model, images).probabilities, model(tf.constant(images)), atol=1e-5)
+    np.testing.assert_allclose(te.predict(model, images, cache=cache).probabilities, model(images), atol=1e-5)
+
+
+WIRINGS = {
+    **{kind: lambda kind=kind: wired(kind) for kind in ("residual", "residual over two", "shared", "twice")},
+    "edited code": lambda: wired(layer=edited(lambda self, x: x - self.amount)),
+    "edited constant": lambda: wired(layer=edited(lambda self, x: x + 1.5)),
+}
+
+
+@pytest.mark.parametrize("make", WIRINGS.values(), ids=WIRINGS)
+def test_wiring_and_code_are_in_both_keys(make):
+    """The same layers and weights in another wiring, or with edited code, are another encoder."""
+    assert encoder_key(make()) != encoder_key(wired())
+    assert feature_key(make(), pixels(2), 2) != feature_key(wired(), pixels(2), 2)
+
+
+def test_names_order_of_making_and_flags_are_in_no_encoder_key():
+    """The same layers under other names, loaded twice, unfrozen or compiled, are the same encoder."""
+    key = encoder_key(wired())
+    assert encoder_key(wired(layer=edited(lambda self, x: x + self.amount))) == key
+    encoder = wired()
+    encoder.unfreeze(1)
+    te.build_image_classifier(encoder, ["a", "b"]).compile("adam", "mse")
+    encoder(pixels(2))
+    assert encoder_key(encoder) == key
+    first = tiny_image_encoder()
+    assert encoder_key(tiny_image_encoder()) == encoder_key(first)
+    assert [layer.name for layer in first.body.layers] != [layer.name for layer in tiny_image_encoder().body.layers]
+
+
+@pytest.mark.parametrize("setting", ["sequence_length", "compute", "spec", "weights", "preprocessing"])
+def test_what_an_encoder_computes_is_in_its_key(setting):
+    """Another sequence length, compute type, spec, weight or preprocessing is another encoder, and other features."""
+
+    def keys(encoder):
+        return encoder_key(encoder), feature_key(encoder, TEXTS, 2)
+
+    encoder = named_text_encoder()
+    before = keys(encoder)
+    if setting == "sequence_length":
+        encoder.limit_length(5)
+    elif setting == "compute":
+        encoder._compute = "bfloat16"
+    elif setting == "spec":
+        encoder.spec = dataclasses.replace(encoder.spec, pooling="max")
+    elif setting == "weights":
+        variable = encoder.blocks[0].variables[0]
+        variable.assign(variable.numpy() + 1)
+    else:
+        encoder.preprocessing = words().preprocessing
+    after = keys(encoder)
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+
+
+def vocabulary_inside():
+    """An encoder whose body looks texts up in a vocabulary."""
+    keras.utils.clear_session(free_memory=False)
+    vectorize = keras.layers.TextVectorization(output_sequence_length=4)
+    vectorize.adapt(["good good good", "bad bad", "day"])
+    texts = keras.Input((), dtype="string")
+    vectors = keras.layers.Embedding(10, 3, embeddings_initializer=keras.initializers.GlorotUniform(seed=0))
+    body = keras.Model(texts, keras.layers.Flatten()(vectors(vectorize(texts))))
+    return te.load_encoder(body, kind="text"), vectorize
+
+
+def test_a_vocabulary_inside_the_body_is_in_both_keys():
+    """A vocabulary that is adapted again gives another key and other features; the old one the old key."""
+    (encoder, vectorize), texts = vocabulary_inside(), np.array(["good day", "bad day"], object)
+    cache, cut = te.FeatureCache.in_memory(), len(encoder.blocks)
+    keys = [encoder_key(encoder), feature_key(encoder, texts, cut)]
+    assert keys == [encoder_key(vocabulary_inside()[0]), feature_key(vocabulary_inside()[0], texts, cut)]
+    first = cache.get(encoder, texts, cut).batch(np.arange(2))["inputs"]
+    vectorize.adapt(["bad bad bad", "good good", "day"])
+    assert encoder_key(encoder) != keys[0]
+    assert feature_key(encoder, texts, cut) != keys[1]
+    second = cache.get(encoder, texts, cut).batch(np.arange(2))["inputs"]
+    assert not np.array_equal(first, second)
+    np.testing.assert_allclose(second, encoder(list(texts)), atol=1e-6)
+
+
+class _Preprocessing(keras.layers.Layer):
+    """Preprocessing of a user's own."""
+
+    def call(self, images):
+        return tf.cast(images, tf.float32) / 255.0
+
+
+def test_the_code_of_own_preprocessing_is_in_the_key():
+    """A user's own preprocessing counts with its code: a constant that was edited changes the key."""
+    halved = type("_Preprocessing", (_Preprocessing,), {"call": lambda self, x: tf.cast(x, tf.float32) / 127.0})
+    keys = []
+    for kind in (_Preprocessing, _Preprocessing, halved):
+        encoder = wired()
+        encoder.preprocessing = kind(name="own")
+        keys.append(feature_key(encoder, pixels(2), 1))
+    assert keys[0] == keys[1] != keys[2]
 
 
 PROGRAM = """

@@ -12,6 +12,7 @@ import numpy as np
 import xxhash
 
 from tfembed.data import fingerprint
+from tfembed.encoders.python_state import own_code
 from tfembed.saved_model.layer import HubLayer
 
 # These change when the same layer is made, built, compiled or unfrozen again, and say nothing of what it computes.
@@ -20,36 +21,21 @@ _VOLATILE = ("trainable", "build_config", "compile_config", "module")
 _own_names: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 
 
-def consists_of(layer: keras.layers.Layer | None, *, with_weights: bool) -> Any:
-    """What a layer is made of, as JSON values: config, vocabularies and such, and its weights if wanted.
+def consists_of(layer: keras.layers.Layer | None) -> Any:
+    """Describe a layer by its config, vocabularies and such, its weights, and code that no library brings, as JSON.
 
-    Of a layer that cannot say so, such as one around a Python function, a name that no other object has.
+    A layer that cannot say so, such as one around a Python function, is described by a name that no other object has.
     """
     if layer is None:
         return None
-    weights = [hash_array(weight) for weight in layer.weights] if with_weights else []
+    weights = [hash_array(weight) for weight in layer.weights]
     try:
         if isinstance(layer, HubLayer):
-            return [layer.fingerprint or _own_name(layer), weights]
-        config = _lasting(keras.saving.serialize_keras_object(layer))
-        if with_weights:  # of a graph's layers the names count, since tensors at a cut are called after them
-            return [_without_names(config), weights, _assets(layer)]
-        return config
+            return [layer.fingerprint or own_name(layer), weights]
+        config = _without_names(_lasting(keras.saving.serialize_keras_object(layer)))
+        return [config, weights, _assets(layer), own_code(layer)]
     except (NotImplementedError, TypeError, ValueError, OSError):
-        return [_own_name(layer), weights]
-
-
-def settings_of(layer: keras.layers.Layer, *, inside: bool = False) -> Any:
-    """What a layer is told, as JSON values, without its name.
-
-    Of a layer inside another one, which cannot say so, its type: the other one made it.
-    """
-    if isinstance(layer, HubLayer):
-        return layer.fingerprint or _own_name(layer)
-    try:
-        return [type(layer).__name__, _without_names(_lasting(layer.get_config()))]
-    except (NotImplementedError, TypeError, ValueError):
-        return type(layer).__name__ if inside else _own_name(layer)
+        return [own_name(layer), weights]
 
 
 def _lasting(config: Any) -> Any:
@@ -77,7 +63,7 @@ def _assets(layer: keras.layers.Layer) -> dict[str, str]:
     found = {}
     for i, each in enumerate(layer._flatten_layers()):
         if isinstance(each, HubLayer):
-            found[str(i)] = each.fingerprint or _own_name(each)
+            found[str(i)] = each.fingerprint or own_name(each)
         elif hasattr(each, "save_assets"):
             with tempfile.TemporaryDirectory() as folder:
                 each.save_assets(folder)
@@ -96,6 +82,6 @@ def hash_array(variable: Any) -> str:
     return digest.hexdigest()
 
 
-def _own_name(layer: keras.layers.Layer) -> str:
-    """A name for an object that no other has, in any process."""
+def own_name(layer: keras.layers.Layer) -> str:
+    """Give an object a name that no other has, in any process."""
     return _own_names.setdefault(layer, uuid.uuid4().hex)

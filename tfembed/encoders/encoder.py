@@ -16,6 +16,7 @@ from tfembed.encoders.module_parts import ModuleParts
 from tfembed.encoders.parts import ModelParts, Parts
 from tfembed.encoders.pooling import check_depths
 from tfembed.encoders.preprocessing import as_batch, count_tokens, limit_tokens, mask_name, trim_padding
+from tfembed.encoders.python_state import state_of
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.encoders.suffix import Suffix
 from tfembed.encoders.tokenizing import TracedTokens, check_length
@@ -73,7 +74,7 @@ class Encoder(keras.layers.Layer):
         self.sequence_length, self.chooses_length = sequence_length, sequence_length is None
         self._unfrozen: Any = False
         # In objects that TensorFlow does not look into: an export would take the functions along.
-        self._graphs = FrozenGraphs()
+        self._traces = SimpleNamespace(state=None, graphs=FrozenGraphs(), hashes={})
         self._tokens = TracedTokens()
         self._compute: str | None = None
         self._training = SimpleNamespace(frozen=0, examples=())
@@ -159,7 +160,7 @@ class Encoder(keras.layers.Layer):
         distinct = tuple(sorted(set(depths)))
         if distinct != self.spec.depths:
             self.spec, self._dim = replace(self.spec, depths=distinct), None
-            self._graphs = FrozenGraphs()
+            self._traces.graphs = FrozenGraphs()
         return self.dim
 
     def note_training(self, num_frozen: int, *examples: Any) -> None:
@@ -289,12 +290,38 @@ class Encoder(keras.layers.Layer):
         return self._traced_in(num_frozen, padded, self.compute)
 
     def _traced_in(self, num_frozen: int, padded: bool, compute: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        return self._graphs.caller(
+        self._drop_stale_traces()
+        return self._traces.graphs.caller(
             lambda given: self.frozen_part(given, num_frozen),
             [variable for block in self.blocks[:num_frozen] for variable in block.variables],
             key=(num_frozen, padded, compute),
             padded=padded,
         )
+
+    def _drop_stale_traces(self) -> None:
+        """Forget traced graphs where a setting, a vocabulary or the code of a layer was changed in place."""
+        state = state_of(self.body)
+        if state != self._traces.state:
+            self._traces.state, self._traces.graphs, self._traces.hashes = state, FrozenGraphs(), {}
+
+    def body_fingerprint(self, cut: int) -> str | None:
+        """Name what the body computes in front of a cut, whatever its weights: the same in every process.
+
+        Args:
+            cut: Number of blocks; the whole body for the last one.
+
+        Returns:
+            Hexadecimal digits, or None if the body does not say, as one that calls Python code.
+
+        Raises:
+            CutError: If the body cannot be cut there.
+        """
+        self._drop_stale_traces()
+        hashes = self._traces.hashes
+        if cut not in hashes:
+            with tf.init_scope(), tf.name_scope(""):
+                hashes[cut] = self.parts.graph_hash(cut)
+        return None if hashes[cut] is None else hashes[cut].digest()
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Embed a batch: texts as a list or array; images as uint8 arrays or encoded bytes."""

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfembed.encoders.graph_hash import GraphHash
 from tfembed.saved_model.blocks import select_variables
 from tfembed.saved_model.cut import ModuleGraph
 from tfembed.saved_model.graph import CutError
@@ -84,6 +85,15 @@ class ModuleParts:
         """See Parts."""
         graph, places = self._cuttable()
         return graph.cost_share(places[cut]) / (1.0 if self.is_whole else graph.cost_share(places[-1]) or 1.0)
+
+    def graph_hash(self, cut: int) -> GraphHash | None:
+        """See Parts; the files of a module say what it computes."""
+        fingerprint = self._layer.fingerprint
+        return None if fingerprint is None else GraphHash(fingerprint, (), ())
+
+    def crossing_names(self, cut: int) -> list[str]:
+        """See Parts; the names are those of the module's blocks."""
+        return []
 
     def _cuttable(self) -> tuple[ModuleGraph, list[int]]:
         """The module's graph, and where in it the cuts are."""

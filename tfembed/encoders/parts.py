@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfembed.encoders.calls import Call, calls_between, number_of
 from tfembed.encoders.crossing import cheapest
+from tfembed.encoders.graph_hash import GraphHash, hash_graph
 from tfembed.saved_model.blocks import Block, select_variables
 from tfembed.saved_model.cut import ModuleGraph
 from tfembed.saved_model.graph import CutError
@@ -31,6 +32,12 @@ class Parts(Protocol):
 
     def cost_share(self, cut: int) -> float:
         """Share of the multiplications of a forward pass that are done in front of a cut; it may raise CutError."""
+
+    def graph_hash(self, cut: int) -> GraphHash | None:
+        """Hash what is in front of a cut, by the variables of its blocks; None where it cannot be known."""
+
+    def crossing_names(self, cut: int) -> list[str]:
+        """Names of the tensors that cross a cut."""
 
     def set_trained(self, selector: Any) -> None:
         """Let what a selector names train, and freeze the rest."""
@@ -94,6 +101,22 @@ class ModelParts:
             }
             self._graph = ModuleGraph(run.get_concrete_function(specs), self.blocks)
         return self._graph.cost_share(cut)
+
+    def graph_hash(self, cut: int) -> GraphHash | None:
+        """See Parts."""
+        segment, names = self.segment(0, cut, False), list(self._crossing(0))
+
+        def run(*inputs: Any) -> list[Any]:  # by position: Keras numbers names as layers are made
+            features = segment(dict(zip(names, inputs, strict=True)))
+            return list(features.values()) if cut < len(self.blocks) else keras.tree.flatten(features)
+
+        specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in self._crossing(0).values()]
+        variables = [variable for block in self.blocks[:cut] for variable in block.variables]
+        return hash_graph(tf.function(run, autograph=False).get_concrete_function(*specs), variables)
+
+    def crossing_names(self, cut: int) -> list[str]:
+        """See Parts."""
+        return sorted(self._crossing(cut))
 
     def _between(self, given: dict[str, Any], wanted: dict[str, Any]) -> list[Call]:
         """The calls that lead from some tensors to others. A second Keras model of them would break the first one."""

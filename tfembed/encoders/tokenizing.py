@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfembed.encoders.composition import consists_of
 from tfembed.encoders.preprocessing import mask_name
+from tfembed.encoders.python_state import state_of
 
 
 class TracedTokens:
@@ -39,7 +40,8 @@ class TracedTokens:
     def _traced(
         self, prepare: Callable[[Any], dict[str, Any]], preprocessing: keras.layers.Layer | None
     ) -> Callable[[Any], dict[str, Any]]:
-        now = consists_of(preprocessing, with_weights=True)  # the vocabulary may have been changed in place
+        # The vocabulary, a setting or the code may have been changed in place.
+        now = consists_of(preprocessing), state_of(preprocessing)
         if self._graph is None or self._made_from != now:
             trace = tf.function(prepare, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
             self._graph, self._made_from = trace.get_concrete_function(), now

@@ -3,12 +3,12 @@
 import hashlib
 import json
 from dataclasses import asdict
+from typing import Any
 
-import keras
 import numpy as np
 
 from tfembed.data import fingerprint
-from tfembed.encoders.composition import consists_of, hash_array, settings_of
+from tfembed.encoders.composition import consists_of, hash_array, own_name
 from tfembed.encoders.encoder import Encoder
 
 # Goes up with every change of what features are or how they lie on disk.
@@ -20,19 +20,22 @@ _PROSE = (
 
 
 def feature_key(encoder: Encoder, examples: np.ndarray, cut: int) -> str:
-    """A name for the features of examples at a cut: 40 hexadecimal digits.
+    """Name the features of examples at a cut: 40 hexadecimal digits.
 
-    It covers the examples' bytes in their order, the encoder's spec, sequence length and compute type, its
-    preprocessing with weights and vocabulary, its graph, the weights in front of the cut, the cut, and the format of
-    the store. Weights behind the cut do not count, nor do names and flags.
+    The key covers the examples' bytes in their order, the encoder's spec, sequence length and compute type, its
+    preprocessing with weights, vocabulary and code, the graph in front of the cut with its constants and lookup tables,
+    the weights there, the cut, and the format of the store. What is behind the cut does not count, nor do flags.
 
-    Of a layer that cannot say what it consists of, such as one around a Python function, features are known by the
-    object itself: they are found again in this process only.
+    Features of an encoder that calls Python code are known by the object itself: they are found again in this process
+    only.
 
     Args:
         encoder: The encoder as it is now.
         examples: As in `Split.examples`.
         cut: Number of frozen blocks.
+
+    Raises:
+        CutError: If the encoder cannot be cut there.
 
     Example:
         >>> from tfembed import load_encoder
@@ -41,24 +44,20 @@ def feature_key(encoder: Encoder, examples: np.ndarray, cut: int) -> str:
         False
     """
     blocks = encoder.blocks[:cut]
-    parts = {
+    parts = _described(encoder, cut) | {
         "format": _FORMAT,
-        "spec": {name: value for name, value in asdict(encoder.spec).items() if name not in _PROSE},
-        "compute": encoder.compute,
-        "sequence_length": encoder.sequence_length,
-        "preprocessing": consists_of(encoder.preprocessing, with_weights=True),
-        "body": consists_of(encoder.body, with_weights=False),
         "cut": cut,
-        "blocks": [[block.name, [hash_array(variable) for variable in block.variables]] for block in blocks],
+        # Stored features are called after layers at the cut, which Keras numbers as they are made.
+        "names": [[block.name for block in blocks], encoder.parts.crossing_names(cut) if cut else []],
         "examples": fingerprint(examples),
     }
-    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=20).hexdigest()
+    return _hash(parts)
 
 
 def encoder_key(encoder: Encoder) -> str:
-    """A name for an encoder as it is now: 40 hexadecimal digits, the same in every process.
+    """Name an encoder as it is now: 40 hexadecimal digits, the same in every process.
 
-    It covers what `feature_key` covers of it, all weights included, and not the names that Keras numbers as layers are
+    The key covers what `feature_key` covers of the whole encoder, and not the names that Keras numbers as layers are
     made: the same encoder loaded twice has the same key.
 
     Args:
@@ -69,16 +68,20 @@ def encoder_key(encoder: Encoder) -> str:
         >>> encoder_key(load_encoder("glyphs")) == encoder_key(load_encoder("glyphs"))
         True
     """
-    layers = encoder.body._flatten_layers()
-    models = [layer for layer in layers if isinstance(layer, keras.Model)]
-    outer = {id(encoder.body), *(id(layer) for model in models for layer in model.layers)}
-    plain = [layer for layer in layers if not isinstance(layer, keras.Model)]
-    parts = {
+    return _hash(_described(encoder, len(encoder.blocks)))
+
+
+def _described(encoder: Encoder, cut: int) -> dict[str, Any]:
+    """Describe all that an encoder computes in front of a cut, as JSON values."""
+    return {
         "spec": {name: value for name, value in asdict(encoder.spec).items() if name not in _PROSE},
         "compute": encoder.compute,
         "sequence_length": encoder.sequence_length,
-        "preprocessing": consists_of(encoder.preprocessing, with_weights=True),
-        "body": [settings_of(layer, inside=id(layer) not in outer) for layer in plain],
-        "blocks": [[hash_array(variable) for variable in block.variables] for block in encoder.blocks],
+        "preprocessing": consists_of(encoder.preprocessing),
+        "body": (encoder.body_fingerprint(cut) or own_name(encoder.body)) if cut else None,
+        "weights": [[hash_array(variable) for variable in block.variables] for block in encoder.blocks[:cut]],
     }
+
+
+def _hash(parts: dict[str, Any]) -> str:
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=20).hexdigest()
