@@ -95,12 +95,10 @@ def run_mutant(path: Path, source: str, tests: Sequence[str], timeout: float) ->
 
 
 def preload() -> None:
-    """Import what takes long, and nothing that starts threads, which a fork does not have."""
+    """Import what takes long; what is imported must not wait for threads, which a fork does not have."""
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the tests need none, and each takes time in every fork
     for name in _PRELOADED:
         importlib.import_module(name)
-    if (threads := len(os.listdir("/proc/self/task"))) > 1:
-        print(f"{threads} threads run before the first fork: what waits for one of them will hang.")
 
 
 def _become(path: Path, source: str, tests: Sequence[str]) -> None:
@@ -116,9 +114,9 @@ def _become(path: Path, source: str, tests: Sequence[str]) -> None:
     output = os.open(os.environ.get("MUTATION_LOG", os.devnull), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    code: int = 3
-    try:
-        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--durations=0", *tests]))
+    code = 3
+    try:  # what pytest rewrites for its assertions it reads itself, and would be the module without the fault
+        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--assert=plain", "--durations=0", *tests]))
     finally:
         sys.stdout.flush()
         os._exit(code)
