@@ -58,11 +58,11 @@ class Mutant:
 
 
 def make_mutants(source: str) -> list[Mutant]:
-    """All faults of a module, in the order of its lines; none in annotations, which nothing evaluates."""
-    annotations = set(_annotation_lines(ast.parse(source)))
+    """All faults of a module, in the order of its lines; none in annotations and options of dataclasses."""
+    skipped = set(_declaration_lines(ast.parse(source)))
     sources = dict.fromkeys([*_by_cosmic_ray(source), *_without_keywords(source), *_without_statements(source)])
     mutants = [mutant for text in sources if (mutant := _compare(source, text)) is not None]
-    return sorted((m for m in mutants if m.line not in annotations), key=lambda m: (m.line, m.after))
+    return sorted((m for m in mutants if m.line not in skipped), key=lambda m: (m.line, m.after))
 
 
 def run_mutant(path: Path, source: str, tests: Sequence[str], timeout: float) -> tuple[str, float]:
@@ -163,11 +163,13 @@ def _cut(source: str, node: Any, instead: str = "") -> str:
     return encoded[:start].decode() + instead + (rest if instead else re.sub(r"^\s*,[ ]*", "", rest))
 
 
-def _annotation_lines(tree: ast.AST) -> Iterator[int]:
-    """The lines of signatures without defaults that compute anything, and of annotated names without a value."""
+def _declaration_lines(tree: ast.AST) -> Iterator[int]:
+    """The lines of signatures, of decorators of classes, and of annotated names without a value."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             yield from range(node.lineno, node.body[0].lineno)
+        if isinstance(node, ast.ClassDef):
+            yield from range(min(each.lineno for each in (*node.decorator_list, node)), node.lineno)
         if isinstance(node, ast.AnnAssign) and node.value is None:
             yield node.lineno
 

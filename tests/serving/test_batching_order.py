@@ -271,3 +271,12 @@ def test_as_many_batches_wait_as_may(desk: Callable[..., Desk]) -> None:
         one.batcher.run(one.model, {"x": np.array([3])}, ["y"], 30.0)  # type: ignore[arg-type]
     one.release()
     assert [each.result(30)[0].tolist() for each in sent] == [[10], [20]]
+
+
+def test_a_process_ends_without_closing() -> None:
+    """The threads of a batcher that nobody closed do not keep the process alive."""
+    batcher = Batcher(BatchingOptions(num_batch_threads=3))
+    assert len(batcher._threads) == 3
+    assert all(thread.daemon and thread.is_alive() for thread in batcher._threads)
+    batcher.close()
+    assert not any(thread.is_alive() for thread in batcher._threads)
