@@ -129,8 +129,10 @@ def test_a_rare_label_brings_common_ones_along():
 
 
 def test_equal_targets_are_divided_in_their_order():
-    """Of targets that are all the same, the first tenth is the first stratum, on every machine."""
+    """Of targets that are the same, the first come into the lower strata, on every machine."""
     assert strata_of(np.zeros(100, np.float32), "regression").tolist() == np.repeat(np.arange(10), 10).tolist()
+    found = strata_of((np.arange(1000) % 2).astype(np.float32), "regression")
+    assert found.tolist() == [row // 200 + 5 * (row % 2) for row in range(1000)]
 
 
 @pytest.mark.parametrize("shares", [(0.2, 0), (0, 0.2)])
