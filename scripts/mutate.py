@@ -58,11 +58,11 @@ class Mutant:
 
 
 def make_mutants(source: str) -> list[Mutant]:
-    """All faults of a module, in the order of its lines; none in annotations, which nothing evaluates."""
-    annotations = set(_annotation_lines(ast.parse(source)))
+    """All faults of a module, in the order of its lines; none in annotations and options of dataclasses."""
+    skipped = set(_declaration_lines(ast.parse(source)))
     sources = dict.fromkeys([*_by_cosmic_ray(source), *_without_keywords(source), *_without_statements(source)])
     mutants = [mutant for text in sources if (mutant := _compare(source, text)) is not None]
-    return sorted((m for m in mutants if m.line not in annotations), key=lambda m: (m.line, m.after))
+    return sorted((m for m in mutants if m.line not in skipped), key=lambda m: (m.line, m.after))
 
 
 def run_mutant(path: Path, source: str, tests: Sequence[str], timeout: float) -> tuple[str, float]:
@@ -95,12 +95,10 @@ def run_mutant(path: Path, source: str, tests: Sequence[str], timeout: float) ->
 
 
 def preload() -> None:
-    """Import what takes long, and nothing that starts threads, which a fork does not have."""
+    """Import what takes long; what is imported must not wait for threads, which a fork does not have."""
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the tests need none, and each takes time in every fork
     for name in _PRELOADED:
         importlib.import_module(name)
-    if (threads := len(os.listdir("/proc/self/task"))) > 1:
-        print(f"{threads} threads run before the first fork: what waits for one of them will hang.")
 
 
 def _become(path: Path, source: str, tests: Sequence[str]) -> None:
@@ -116,9 +114,9 @@ def _become(path: Path, source: str, tests: Sequence[str]) -> None:
     output = os.open(os.environ.get("MUTATION_LOG", os.devnull), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    code: int = 3
-    try:
-        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--durations=0", *tests]))
+    code = 3
+    try:  # what pytest rewrites for its assertions it reads itself, and would be the module without the fault
+        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--assert=plain", "--durations=0", *tests]))
     finally:
         sys.stdout.flush()
         os._exit(code)
@@ -165,11 +163,13 @@ def _cut(source: str, node: Any, instead: str = "") -> str:
     return encoded[:start].decode() + instead + (rest if instead else re.sub(r"^\s*,[ ]*", "", rest))
 
 
-def _annotation_lines(tree: ast.AST) -> Iterator[int]:
-    """The lines of signatures without defaults that compute anything, and of annotated names without a value."""
+def _declaration_lines(tree: ast.AST) -> Iterator[int]:
+    """The lines of signatures, of decorators of classes, and of annotated names without a value."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             yield from range(node.lineno, node.body[0].lineno)
+        if isinstance(node, ast.ClassDef):
+            yield from range(min(each.lineno for each in (*node.decorator_list, node)), node.lineno)
         if isinstance(node, ast.AnnAssign) and node.value is None:
             yield node.lineno
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tfembed as te
-from tfembed.batches import Drawn, Epochs, InParts, batches, in_parts, order, resident, targets
+from tfembed.batches import Drawn, Epochs, InParts, batches, in_parts, inputs_of, order, resident, targets
 from tfembed.features.columns import Column, Features
 from tfembed.supervised_contrastive import draw_by_class
 
@@ -228,6 +228,7 @@ def test_drawn_batches_come_shortest_first():
     ("lengths", "batch_size", "validation", "parts"),
     [
         ([1, 2] * 20, 32, 40, 4),
+        ([1, 2] * 20, 64, 40, 4),
         ([1, 2] * 20, 31, 40, 3),
         ([1, 2] * 20, 64, 3, 3),
         ([1, 2] * 20, 16, 40, 2),
@@ -247,3 +248,30 @@ def test_as_many_parts_as_a_batch_is_worth(lengths, batch_size, validation, part
     assert [type(each) for each in found] == [InParts, InParts if validation else Features]
     assert found[0].num_parts == parts
     assert not validation or found[1].num_parts == parts
+
+
+def test_inputs_are_of_any_length_where_lengths_vary():
+    """Sequences may have any length; images, vectors and raw texts keep the shape of a row, and their types."""
+    lengths = np.array([2, 3, 3])
+    offsets = np.array([0, 2, 5, 8])
+    columns = {
+        "ids": Column(values=np.zeros(8, "int32"), offsets=offsets),
+        "vectors/all": Column(values=np.zeros((8, 5), "float32"), offsets=offsets),
+        "image": Column(values=np.zeros((3, 7, 7), "uint8")),
+        "text": Column(values=np.array(["a", "b", "c"], object)),
+    }
+    features = Features(columns=columns, lengths=lengths)
+    found = {name: (each.shape, each.dtype, each.name) for name, each in inputs_of(features).items()}
+    assert found == {
+        "ids": ((None, None), "int32", "ids"),
+        "vectors/all": ((None, None, 5), "float32", "vectors_all"),
+        "image": ((None, 7, 7), "uint8", "image"),
+        "text": ((None,), "string", "text"),
+    }
+    alike = Features(columns={"rows": Column(values=np.zeros((3, 1), "float32"))}, lengths=np.ones(3, int))
+    assert inputs_of(alike)["rows"].shape == (None, 1)
+    made = batches(features, np.zeros((3, 1), "float32"), np.ones(3, "float32"), Epochs(lengths, 2, None))
+    ((first, _, _), (second, _, _)) = made.as_numpy_iterator()
+    assert [first[name].shape for name in columns] == [(2, 3), (2, 3, 5), (2, 7, 7), (2,)]
+    assert [second[name].shape for name in columns] == [(1, 3), (1, 3, 5), (1, 7, 7), (1,)]
+    assert second["text"].tolist() == [b"c"]

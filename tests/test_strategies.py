@@ -110,6 +110,15 @@ def test_numbers_of_numpy_are_numbers():
     assert te.strategy_from_json(strategy.to_json()) == strategy
 
 
+@pytest.mark.parametrize("unfreeze", [True, False, 0, 1])
+def test_everything_is_not_one_block(unfreeze):
+    """True and False stay what they are, and numbers of blocks too, also from JSON: True is all, 1 the top block."""
+    strategy = te.Strategy(name="s", phases=(te.Phase(name="p", unfreeze=unfreeze),))
+    for each in (strategy, te.strategy_from_json(strategy.to_json())):
+        assert type(each.phases[0].unfreeze) is type(unfreeze)
+        assert each.phases[0].unfreeze == unfreeze
+
+
 def test_additions_of_no_rank_are_refused():
     """What would train the weights themselves is not called LoRA."""
     with pytest.raises(ValueError, match="rank 0: pass 1 or more"):

@@ -131,3 +131,20 @@ def test_a_rare_label_brings_common_ones_along():
     alike = np.ones((20, 1), np.float32)
     assert len(draw_per_class(alike, 3, seed=0)) == 3
     assert not np.array_equal(draw_per_class(alike, 3, seed=0), draw_per_class(alike, 3, seed=1))
+
+
+def test_equal_targets_are_divided_in_their_order():
+    """Of targets that are the same, the first come into the lower strata, on every machine."""
+    assert strata_of(np.zeros(100, np.float32), "regression").tolist() == np.repeat(np.arange(10), 10).tolist()
+    found = strata_of((np.arange(1000) % 2).astype(np.float32), "regression")
+    assert found.tolist() == [row // 200 + 5 * (row % 2) for row in range(1000)]
+
+
+@pytest.mark.parametrize("shares", [(0.2, 0), (0, 0.2)])
+def test_one_example_stays_in_train_beside_a_single_part(shares):
+    """Where only one part is drawn, a stratum of one example stays in train, and one of two gives one away."""
+    validation, test = shares
+    strata = np.array([0] * 20 + [1] + [2] * 2)
+    train, *others = split(strata, validation=validation, test=test)
+    assert np.bincount(strata[train], minlength=3)[1:].tolist() == [1, 1]
+    assert sum((strata[part] == 2).sum() for part in others) == 1

@@ -129,6 +129,12 @@ def test_precision_and_recall_at_k_by_hand(k: int) -> None:
     assert found["queries"] == 15
 
 
+def test_the_numbers_of_neighbours_that_are_measured(labelled: tuple[np.ndarray, list[str]]) -> None:
+    """Precision and recall are of 1, 5 and 10 neighbours where nothing else is said."""
+    expected = {f"{name}@{k}" for name in ("precision", "recall") for k in (1, 5, 10)}
+    assert {name for name in measure_labels(*labelled) if "@" in name} == expected
+
+
 def test_of_equal_cosines_the_first_row_is_nearer() -> None:
     """Rows in one direction are equally near: they come in their own order, the query itself never."""
     vectors = np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [4.0, 0.0], [0.0, 1.0]])

@@ -223,7 +223,7 @@ def test_what_takes_no_batches_is_run_at_once() -> None:
     assert model.ran == [(3, ["y"], 2.5)]
 
 
-@pytest.mark.parametrize(("rows", "ran"), [(3, 4), (4, 4), (5, 8), (8, 8), (0, 0)])
+@pytest.mark.parametrize(("rows", "ran"), [(0, 0), (1, 2), (3, 4), (4, 4), (5, 8), (8, 8)])
 def test_batches_are_padded_to_the_next_allowed_size(rows: int, ran: int) -> None:
     """The smallest size that is large enough; a batch of such a size stays as it is, and so do no rows."""
     batcher = Batcher(BatchingOptions(max_batch_size=8, allowed_batch_sizes=(2, 4, 8), num_batch_threads=1))
@@ -249,7 +249,7 @@ def test_only_what_is_alike_shares_a_batch(desk: Callable[..., Desk]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "behind", "ready"), [([3], 0, 102.5), ([4], 0, 0.0), ([1, 3], 0, 0.0), ([3], 1, 0.0)]
+    ("sizes", "behind", "ready"), [([3], 0, 102.5), ([1, 2], 0, 102.5), ([4], 0, 0.0), ([1, 3], 0, 0.0), ([3], 1, 0.0)]
 )
 def test_when_a_batch_is_ready(sizes: list[int], behind: int, ready: float) -> None:
     """When it is full, or another waits behind it: at once. Else when its oldest request has waited long enough."""
@@ -271,3 +271,20 @@ def test_as_many_batches_wait_as_may(desk: Callable[..., Desk]) -> None:
         one.batcher.run(one.model, {"x": np.array([3])}, ["y"], 30.0)  # type: ignore[arg-type]
     one.release()
     assert [each.result(30)[0].tolist() for each in sent] == [[10], [20]]
+
+
+def test_a_process_ends_without_closing() -> None:
+    """The threads of a batcher that nobody closed do not keep the process alive."""
+    batcher = Batcher(BatchingOptions(num_batch_threads=3))
+    assert len(batcher._threads) == 3
+    assert all(thread.daemon and thread.is_alive() for thread in batcher._threads)
+    batcher.close()
+    assert not any(thread.is_alive() for thread in batcher._threads)
+
+
+def test_a_batch_that_stays_small_is_run_in_time() -> None:
+    """A request that nobody joins is answered when its batch has waited long enough."""
+    options = BatchingOptions(max_batch_size=8, batch_timeout_micros=1000, num_batch_threads=1)
+    batcher, model = Batcher(options), Echo()
+    assert batcher.run(model, {"x": np.array([4])}, ["y"], 30.0)[0].tolist() == [40]  # type: ignore[arg-type]
+    batcher.close()
