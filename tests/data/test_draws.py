@@ -96,7 +96,7 @@ def test_a_draw_has_so_many_of_each_class(n):
     times = np.zeros(60)
     labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 5], 20))
     for seed in range(400):
-        drawn = draw_per_class(labels, n, seed=seed)
+        drawn = draw_per_class(labelled(labels), n, seed=seed)
         assert drawn.tolist() == sorted(set(drawn.tolist()))
         assert np.bincount(labels[drawn]).tolist() == [n, n, 0, 0, 0, n]
         times[drawn] += 1
@@ -113,12 +113,12 @@ def test_a_multi_label_draw_has_what_it_needs(n):
     labels = (rng.random((80, 4)) < [0.1, 0.3, 0.5, 0.7]).astype(np.float32)
     labels[:6] = np.eye(4, dtype=np.float32)[0]  # so that each label has at least six
     for seed in range(5):
-        drawn = draw_per_class(labels, n, seed=seed)
+        drawn = draw_per_class(labelled(labels), n, seed=seed)
         assert drawn.tolist() == sorted(set(drawn.tolist()))
         assert labels[drawn].sum(axis=0).min() >= n
         assert labels[drawn].any(axis=1).all()
         assert len(drawn) <= n * 4
-        assert set(draw_per_class(labels, n - 1, seed=seed).tolist()) < set(drawn.tolist())
+        assert set(draw_per_class(labelled(labels), n - 1, seed=seed).tolist()) < set(drawn.tolist())
 
 
 def test_a_rare_label_brings_common_ones_along():
@@ -126,11 +126,11 @@ def test_a_rare_label_brings_common_ones_along():
     labels = np.ones((30, 2), np.float32)
     labels[:, 0] = 0
     labels[4:7, 0] = 1
-    assert draw_per_class(labels, 3, seed=1).tolist() == [4, 5, 6]
-    assert len(draw_per_class(labels, 2, seed=1)) == 2
+    assert draw_per_class(labelled(labels), 3, seed=1).tolist() == [4, 5, 6]
+    assert len(draw_per_class(labelled(labels), 2, seed=1)) == 2
     alike = np.ones((20, 1), np.float32)
-    assert len(draw_per_class(alike, 3, seed=0)) == 3
-    assert not np.array_equal(draw_per_class(alike, 3, seed=0), draw_per_class(alike, 3, seed=1))
+    assert len(draw_per_class(labelled(alike), 3, seed=0)) == 3
+    assert not np.array_equal(draw_per_class(labelled(alike), 3, seed=0), draw_per_class(labelled(alike), 3, seed=1))
 
 
 def test_equal_targets_are_divided_in_their_order():
