@@ -199,6 +199,15 @@ def test_texts_get_the_preprocessing_that_belongs_to_them(cache: Path, bert_pair
     assert te.load_encoder(SMALL_BERT, pooling="mean").spec.output == "sequence_output"
 
 
+def test_preprocessing_never_trains(bert_pair: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    """A module in front of the encoder stays frozen when the encoder is unfrozen, and nothing is logged about it."""
+    encoder = te.load_encoder(bert_pair[0], preprocessing=bert_pair[1])
+    encoder.unfreeze(True)
+    encoder(["a refund"], training=True)
+    assert not encoder.preprocessing.trainable
+    assert "trainable" not in caplog.text
+
+
 def test_images_get_the_size_that_the_name_says(cache: Path, images: str) -> None:
     """A module that takes images of any size gets those that it was trained on, with values from 0 to 1."""
     put(cache, MOBILENET, images)

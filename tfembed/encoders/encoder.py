@@ -133,6 +133,8 @@ class Encoder(keras.layers.Layer):
             ValueError: If the selector names what the encoder does not have; the message lists what it has.
         """
         self.trainable = bool(selector)
+        if self.preprocessing is not None:
+            self.preprocessing.trainable = False  # Keras sets the flag of every layer inside
         if selector or selector in ("", None):  # which name nothing, and are refused
             self.parts.set_trained(selector)
         self._unfrozen = selector
