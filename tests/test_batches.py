@@ -6,6 +6,7 @@ import pytest
 import tfembed as te
 from tfembed.batches import Drawn, Epochs, InParts, batches, in_parts, inputs_of, order, resident, targets
 from tfembed.features.columns import Column, Features
+from tfembed.predict import parts_of
 from tfembed.supervised_contrastive import draw_by_class
 
 
@@ -154,19 +155,21 @@ def test_rows_of_a_batch_in_parts_come_shortest_first(parts):
     assert longest != sorted(longest)  # the batches themselves are in random order
 
 
-def test_what_targets_are():
-    """Classes are rows with a single 1; several labels are as they are; targets are a column."""
-    images = np.zeros((3, 8, 8), "uint8")
+def test_what_targets_are(glyphs):
+    """Classes are rows with a single 1; several labels are as they are; targets are a standardized column."""
 
-    def data(labels, task, names=None):
-        return te.Dataset.from_arrays(images, labels, names, task=task, validation=0, test=0)
+    def parts(**options):
+        return parts_of(te.build_image_classifier(glyphs, ["a", "b"], **options))
 
-    classes = data(["b", "a", "b"], "classification")
-    found = targets(classes.train.labels, classes)
-    assert found.dtype == np.float32
-    assert found.tolist() == [[0, 1], [1, 0], [0, 1]]
-    several = data([["a", "b"], ["b"], []], "multi_label", ["a", "b"])
-    assert targets(several.train.labels, several).tolist() == [[1, 1], [0, 1], [0, 0]]
+    encoded = targets(np.array([1, 0, 1], "int32"), parts())
+    assert encoded.dtype == np.float32
+    assert encoded.tolist() == [[0, 1], [1, 0], [0, 1]]
+    several = np.array([[1, 1], [0, 1], [0, 0]], "float32")
+    np.testing.assert_array_equal(targets(several, parts(multi_label=True)), several)
+    values = parts_of(te.build_image_regressor(glyphs))
+    values.last.mean.assign(3.0)
+    values.last.scale.assign(2.0)
+    assert targets(np.array([3.0, 7.0], "float32"), values).tolist() == [[0.0], [2.0]]
 
 
 def numbered(count):

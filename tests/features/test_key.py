@@ -299,7 +299,6 @@ def test_wiring_and_code_are_in_both_keys(make):
 def test_names_order_of_making_and_flags_are_in_no_encoder_key():
     """The same layers under other names, loaded twice, unfrozen or compiled, are the same encoder."""
     key = encoder_key(wired())
-    assert encoder_key(wired(layer=edited(lambda self, x: x + self.amount))) == key
     encoder = wired()
     encoder.unfreeze(1)
     te.build_image_classifier(encoder, ["a", "b"]).compile("adam", "mse")
@@ -308,6 +307,18 @@ def test_names_order_of_making_and_flags_are_in_no_encoder_key():
     first = tiny_image_encoder()
     assert encoder_key(tiny_image_encoder()) == encoder_key(first)
     assert [layer.name for layer in first.body.layers] != [layer.name for layer in tiny_image_encoder().body.layers]
+
+
+def test_what_acts_in_training_alone_is_in_the_key_of_the_encoder():
+    """Another rate of dropout is another encoder to train, and gives the same features."""
+    some, more = (named_image_encoder(dropout=rate) for rate in (0.1, 0.5))
+    assert encoder_key(some) != encoder_key(more)
+    assert image_key(named_image_encoder(dropout=0.1)) == image_key(named_image_encoder(dropout=0.5))
+
+    def noisy(self, x, training=False):
+        return x + self.amount + (keras.random.normal(keras.ops.shape(x)) if training else 0.0)
+
+    assert encoder_key(wired(layer=edited(noisy))) != encoder_key(wired())
 
 
 @pytest.mark.parametrize("setting", ["sequence_length", "compute", "spec", "weights", "preprocessing"])

@@ -38,6 +38,24 @@ def consists_of(layer: keras.layers.Layer | None) -> Any:
         return [own_name(layer), weights]
 
 
+def settings_of(layer: keras.layers.Layer) -> list[Any]:
+    """Describe how a layer and those in it were configured, without their names, as JSON values.
+
+    Settings such as the rate of dropout act in training alone, so that no graph of inference shows them. A layer that
+    does not tell its settings is described by its type.
+    """
+    return [_own_settings(part) for part in layer._flatten_layers() if not isinstance(part, keras.Model)]
+
+
+def _own_settings(layer: keras.layers.Layer) -> Any:
+    if isinstance(layer, HubLayer):
+        return layer.fingerprint or own_name(layer)
+    try:
+        return [type(layer).__name__, _without_names(_lasting(layer.get_config()))]
+    except (NotImplementedError, TypeError, ValueError):
+        return type(layer).__name__
+
+
 def _lasting(config: Any) -> Any:
     """A config without what changes when nothing else does, as JSON values."""
     if isinstance(config, dict):

@@ -104,7 +104,8 @@ def own_code(layer: keras.layers.Layer | None) -> list[str]:
 
     The hashes are equal in every process with the same version of Python.
     """
-    classes = [] if layer is None else [type(part) for part in layer._flatten_layers()]
+    parts = [] if layer is None else layer._flatten_layers()
+    classes = [kind for part in parts for kind in type(part).__mro__ if kind is not object]
     edited = [kind for kind in dict.fromkeys(classes) if not kind.__module__.startswith(_LIBRARIES)]
     return [
         _hash_code(member.__code__) for kind in edited for member in vars(kind).values() if hasattr(member, "__code__")

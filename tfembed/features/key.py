@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from tfembed.data import fingerprint
-from tfembed.encoders.composition import consists_of, hash_array, own_name
+from tfembed.encoders.composition import consists_of, hash_array, own_name, settings_of
 from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.python_state import own_code
 
 # Goes up with every change of what features are or how they lie on disk.
 _FORMAT = 2
@@ -57,8 +58,9 @@ def feature_key(encoder: Encoder, examples: np.ndarray, cut: int) -> str:
 def encoder_key(encoder: Encoder) -> str:
     """Name an encoder as it is now: 40 hexadecimal digits, the same in every process.
 
-    The key covers what `feature_key` covers of the whole encoder, and not the names that Keras numbers as layers are
-    made: the same encoder loaded twice has the same key.
+    The key covers what `feature_key` covers of the whole encoder, and what may act in training alone, such as the rate
+    of dropout and the code of own layers. It does not cover the names that Keras numbers as layers are made: the same
+    encoder loaded twice has the same key.
 
     Args:
         encoder: The encoder as it is now.
@@ -68,7 +70,12 @@ def encoder_key(encoder: Encoder) -> str:
         >>> encoder_key(load_encoder("glyphs")) == encoder_key(load_encoder("glyphs"))
         True
     """
-    return _hash(_described(encoder, len(encoder.blocks)))
+    return _hash(_described(encoder, len(encoder.blocks)) | _in_training(encoder))
+
+
+def _in_training(encoder: Encoder) -> dict[str, Any]:
+    """Describe what no graph of inference shows, as JSON values."""
+    return {"settings": settings_of(encoder.body), "code": own_code(encoder.body)}
 
 
 def _described(encoder: Encoder, cut: int) -> dict[str, Any]:
