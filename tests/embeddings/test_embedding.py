@@ -331,14 +331,18 @@ def test_an_export_embeds_as_its_encoder_does(tmp_path: Path, glyphs: Any) -> No
         open_embedder(version)
 
 
-def test_a_run_embeds_as_its_encoder_does(tmp_path: Path) -> None:
-    """A run gives the vectors of its trained encoder, in another process's words."""
+@pytest.mark.parametrize("depths", [(), (1, 2)])
+def test_a_run_embeds_as_its_encoder_does(depths: tuple[int, ...], tmp_path: Path) -> None:
+    """A run gives the vectors of its trained encoder, in another process's words; joined ones are each of length 1."""
     data = te.Dataset.from_arrays(["aa", "bb", "cc", "dd"], [0, 0, 1, 1], validation=0, test=0)
     model = te.build_text_classifier(tiny_text_encoder(), data.class_names)
-    result = te.train(model, data, te.linear_probe())
+    result = te.train(model, data, te.linear_probe(depths=depths))
     te.save_run(tmp_path / "run", model, result, {})
     found = open_embedder(tmp_path / "run")
     assert found.fingerprint == encoder_key(model.layers[-3])
     assert found.source is not None
     assert os.path.isabs(found.source.handle)
-    np.testing.assert_allclose(te.embed(found, TEXTS), te.embed(model, TEXTS), atol=1e-6)
+    embeddings = te.embed(found, TEXTS)
+    np.testing.assert_allclose(embeddings, te.embed(model, TEXTS), atol=1e-6)
+    if depths:
+        np.testing.assert_allclose(np.linalg.norm(embeddings[:, -6:], axis=1), 1, atol=1e-5)

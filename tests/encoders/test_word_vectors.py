@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +10,9 @@ from tiny_vectors import WORDS, vectors, write, write_fasttext, write_text, writ
 
 import tfembed as te
 from tfembed.encoders.words.fasttext import read_fasttext
+from tfembed.encoders.words.layer import Words
 from tfembed.encoders.words.subwords import Subwords, ngram_buckets
+from tfembed.features import fit_sequence_length
 
 
 @pytest.mark.parametrize("pooling", [None, "mean", "max", "sif"])
@@ -33,28 +36,59 @@ def test_weights_come_from_the_counts_of_a_file(tmp_path: Path) -> None:
     np.testing.assert_allclose(encoder(["king man"])[0], expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max", "sif"])
-def test_texts_without_words(pooling: str, tmp_path: Path) -> None:
-    """A text without a known word is the vector of zeros, alone and beside others."""
-    encoder = te.load_encoder(f"glove:{write_text(tmp_path / 'words.txt')}", pooling=pooling)
-    assert encoder(["", "?!", "zebra"]).numpy().tolist() == [[0.0] * 4] * 3
-    np.testing.assert_allclose(encoder(["", "the king"])[1], encoder(["the king"])[0], atol=1e-6)
+def weights_of(places: list[int]) -> np.ndarray:
+    """The weights of words by their places, of a vocabulary without counts: Zipf's law, and a = 0.001."""
+    shares = 1 / (1 + np.array(places)) / (1 / np.arange(1, len(WORDS) + 1)).sum()
+    return (1e-3 / (1e-3 + shares))[:, np.newaxis]
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max", "sif"])
-def test_unknown_words_do_not_count(pooling: str, tmp_path: Path) -> None:
-    """A text has the vector of its known words, alone and padded beside a longer text; NumPy says which one."""
+POOLED = {
+    "mean": lambda places: vectors()[places].mean(axis=0),
+    "max": lambda places: vectors()[places].max(axis=0),
+    "sif": lambda places: (weights_of(places) * vectors()[places]).sum(axis=0) / len(places),
+}
+
+
+@pytest.mark.parametrize("pooling", POOLED)
+def test_unknown_words_are_left_out(pooling: str, tmp_path: Path) -> None:
+    """A text has the vector of its known words, whatever stands between them and beside it; of none, it is zeros."""
     encoder = te.load_encoder(f"glove:{write_text(tmp_path / 'words.txt')}", pooling=pooling)
-    king, tree = vectors()[1], vectors()[5]
-    texts = ["king zebra tree xylophone", "king tree", "the king is the queen"]
-    embeddings = encoder(texts).numpy()
-    np.testing.assert_allclose(embeddings[0], embeddings[1], rtol=1e-6)
-    np.testing.assert_allclose(encoder(texts[:1])[0], embeddings[0], rtol=1e-6)
-    features = te.FeatureCache.in_memory().get(encoder, np.array(texts, object), len(encoder.blocks))
-    np.testing.assert_allclose(features.batch(np.arange(3))["inputs"], embeddings, rtol=1e-5)
-    if pooling != "sif":
-        expected = (king + tree) / 2 if pooling == "mean" else np.maximum(king, tree)
-        np.testing.assert_allclose(embeddings[0], expected, rtol=1e-5)
+    texts = ["zebra is okapi do", "", "zebra", "?!", "do is king queen woman zebra"]
+    places = [WORDS.index(word) for word in ("is", "do", "king", "queen", "woman")]
+    expected = [POOLED[pooling](places[:2]), *[np.zeros(4)] * 3, POOLED[pooling](places)]
+    np.testing.assert_allclose(encoder(texts), expected, rtol=1e-4, atol=1e-6)
+    for text, vector in zip(texts, expected, strict=True):
+        np.testing.assert_allclose(encoder([text])[0], vector, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", POOLED)
+def test_a_vector_of_unknown_words_counts(pooling: str, tmp_path: Path) -> None:
+    """Where the file has a vector of unknown words, each of them has it."""
+    file = write_text(tmp_path / "words.txt", (*WORDS, "<unk>"))
+    encoder, unknown = te.load_encoder(f"glove:{file}", pooling=pooling), vectors((*WORDS, "<unk>"))[-1]
+    np.testing.assert_allclose(encoder(["zebra"])[0], unknown, rtol=1e-5)
+    if pooling == "mean":
+        np.testing.assert_allclose(encoder(["king zebra"])[0], (vectors()[1] + unknown) / 2, rtol=1e-5)
+
+
+def test_words_too_short_for_ngrams_are_left_out(tmp_path: Path) -> None:
+    """A model of fastText has no vector of an unknown letter alone where its n-grams are longer."""
+    words = Words(max_length=6, subwords={"shortest": 5, "longest": 6, "num_buckets": 9}, skip_unknown=True)
+    words.set_vocabulary([b"the"])
+    prepared = words(tf.constant(["x the x", "x"]))
+    assert prepared["token_ids"].numpy().tolist() == [[1, 0, 0, 0, 0, 0], [0] * 6]
+    assert prepared["shares"].numpy().tolist() == [[1, 0, 0, 0, 0, 0], [0] * 6]
+    assert prepared["padding_mask"].numpy().sum(axis=1).tolist() == [1, 0]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")  # Keras, saving
+def test_a_saved_model_leaves_unknown_words_out(tmp_path: Path) -> None:
+    """What is left out is saved with the model."""
+    encoder = te.load_encoder(f"glove:{write_text(tmp_path / 'words.txt')}", sequence_length=2)
+    model = te.build_text_classifier(encoder, ["a", "b"])
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras").get_layer("encoder")
+    np.testing.assert_allclose(again(["zebra king man tree"])[0], vectors()[[1, 3]].mean(axis=0), rtol=1e-5)
 
 
 def test_unknown_words_of_fasttext_are_made_of_ngrams(tmp_path: Path) -> None:
@@ -77,15 +111,36 @@ def test_unknown_words_of_fasttext_are_made_of_ngrams(tmp_path: Path) -> None:
 
 
 def test_long_texts_keep_their_words(tmp_path: Path) -> None:
-    """Words cost little: a thousand count. Of a limit that is asked for the first words stay: there is no separator."""
+    """Words cost little: a thousand count; of a limit that is asked for, the first words, and no other."""
     handle = f"glove:{write_text(tmp_path / 'words.txt')}"
     text = " ".join(["tree"] * 500 + ["king"] * 500)
     np.testing.assert_allclose(te.load_encoder(handle)([text])[0], (vectors()[5] + vectors()[1]) / 2, rtol=1e-4)
     limited = te.load_encoder(handle, sequence_length=3)
-    np.testing.assert_allclose(limited([text])[0], vectors()[5], rtol=1e-4)
-    tokens, counts = limited.tokenize(tf.constant([text, "king"]))
-    assert tokens["padding_mask"].numpy().sum(axis=1).tolist() == [3, 1]
-    assert counts.numpy().tolist() == [1000, 1]
+    text = "zebra tree tree is king"  # unknown words are none
+    np.testing.assert_allclose(limited([text])[0], (2 * vectors()[5] + vectors()[6]) / 3, rtol=1e-4)
+    np.testing.assert_allclose(te.embed(limited, [text]), limited([text]), atol=1e-6)
+    assert (
+        te.load_encoder(handle, sequence_length=2000).prepare(tf.constant(["tree " * 3000]))["token_ids"].shape[1]
+        == 2000
+    )
+    with pytest.raises(ValueError, match=r"sequence_length=1: expected 2 to 1024"):
+        te.load_encoder(handle, sequence_length=1)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")  # Keras, saving
+def test_a_module_keeps_the_first_words(tmp_path: Path) -> None:
+    """What is written as a module, and loaded as an encoder again, cuts texts off where the encoder did."""
+    encoder = te.load_encoder(f"glove:{write_text(tmp_path / 'words.txt')}", sequence_length=2)
+    again = te.load_encoder(te.export_module(encoder, tmp_path / "module"))
+    for each in (encoder, again):
+        np.testing.assert_allclose(each(["king zebra man tree"])[0], vectors()[[1, 3]].mean(axis=0), rtol=1e-5)
+
+
+def test_training_chooses_how_many_words_are_kept(tmp_path: Path) -> None:
+    """A limit that training chooses keeps the first words too."""
+    encoder = te.load_encoder(f"glove:{write_text(tmp_path / 'words.txt')}")
+    assert fit_sequence_length(encoder, np.array(["king man"], object)) == 8
+    np.testing.assert_allclose(encoder(["man " * 8 + "tree"])[0], vectors()[3], rtol=1e-5)
 
 
 def test_what_an_encoder_is_called(tmp_path: Path) -> None:

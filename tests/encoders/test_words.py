@@ -52,12 +52,12 @@ def test_a_vocabulary_with_capitals_is_looked_up_as_it_stands() -> None:
 
 
 def test_places_and_padding() -> None:
-    """Words are numbered from 1 on in the order of the vocabulary, unknown ones are left out, long texts truncated."""
+    """Words are numbered from 1 on in the order of the vocabulary, 0 is unknown; long texts are cut off."""
     layer = Words(max_length=4)
     layer.set_vocabulary([word.encode() for word in WORDS])
     found = layer(tf.constant(["the zebra is", "", "the king is the queen"]))
-    assert found["token_ids"].numpy().tolist() == [[1, 7, 0, 0], [0, 0, 0, 0], [1, 2, 7, 1]]
-    assert found["padding_mask"].numpy().tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]]
+    assert found["token_ids"].numpy().tolist() == [[1, 0, 7, 0], [0, 0, 0, 0], [1, 2, 7, 1]]
+    assert found["padding_mask"].numpy().tolist() == [[1, 1, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1]]
     assert {name: value.dtype for name, value in found.items()} == dict.fromkeys(found, tf.int32)
     nothing = layer(tf.constant([], tf.string))
     assert nothing["token_ids"].shape == nothing["padding_mask"].shape == [0, 4]
@@ -65,13 +65,13 @@ def test_places_and_padding() -> None:
 
 @pytest.mark.parametrize("counts", [None, [70, 20, 10]])
 def test_weights_of_words(counts: list[int] | None) -> None:
-    """a / (a + p) with a = 0.001, and p from the counts, or from Zipf's law; unknown words are left out."""
+    """a / (a + p) with a = 0.001, and p from the counts, or from Zipf's law; unknown words are rare."""
     layer = Words(max_length=4, weighted=True)
     layer.set_vocabulary([b"a", b"b", b"c"], None if counts is None else np.array(counts))
     shares = np.array(counts) / 100 if counts else np.array([1, 1 / 2, 1 / 3]) / (1 + 1 / 2 + 1 / 3)
     found = layer(tf.constant(["c zebra a b"]))["word_weights"]
-    expected = 1e-3 / (1e-3 + np.array([shares[2], shares[0], shares[1]]))
-    np.testing.assert_allclose(found, [[*expected, 0.0]], rtol=1e-5)
+    expected = (1e-3 / (1e-3 + np.array([shares[2], 0, shares[0], shares[1]])))[np.newaxis]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_unknown_words_come_in_ngrams() -> None:
@@ -89,12 +89,12 @@ def test_unknown_words_come_in_ngrams() -> None:
 
 
 def test_a_word_too_short_for_ngrams_is_unknown() -> None:
-    """A letter alone has no n-grams of five letters, and is left out."""
+    """A letter alone has no n-grams of five letters."""
     layer = Words(max_length=3, subwords={"shortest": 5, "longest": 6, "num_buckets": 50})
     layer.set_vocabulary([b"the"])
     found = layer(tf.constant(["x the"]))
-    assert found["token_ids"].numpy().tolist() == [[1, 0, 0]]
-    assert found["shares"].numpy().tolist() == [[1, 0, 0]]
+    assert found["token_ids"].numpy().tolist() == [[0, 1, 0]]
+    assert found["shares"].numpy().tolist() == [[1, 1, 0]]
 
 
 def test_ngrams_of_one_letter_leave_the_marks_out() -> None:

@@ -104,6 +104,18 @@ def test_predictions_are_those_of_the_model(fine_tuned: keras.Model, served: Any
     np.testing.assert_array_equal(found["score"], found["scores"][:, 0])
 
 
+def test_joined_depths_are_exported(tmp_path: Path, pngs: list[bytes], unchecked: None) -> None:
+    """Embeddings of a probe on several depths are joined in an export as in the model, each of length 1."""
+    model = te.build_image_classifier(te.load_encoder("glyphs"), CLASSES)
+    dim = model.layers[-3].dim
+    data = te.Dataset.from_arrays(IMAGES, [0, 1, 2] * 4, CLASSES, validation=0, test=0)
+    te.train(model, data, te.linear_probe(depths=(2, 3)))
+    served = tf.saved_model.load(str(te.export(model, tmp_path / "joined")))
+    found = served.signatures["embed"](image_bytes=tf.constant(pngs))["embedding"].numpy()
+    np.testing.assert_allclose(found, model.layers[-3](IMAGES), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(found[:, -dim:], axis=1), 1, atol=1e-5)
+
+
 def test_fine_tuned_values_are_exported(fine_tuned: keras.Model, served: Any, pngs: list[bytes]) -> None:
     """Embeddings are those of the encoder as it was trained, not as it was loaded."""
     found = served.signatures["embed"](image_bytes=tf.constant(pngs))["embedding"]

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_encoders import tiny_image_encoder, tiny_text_encoder
+from tiny_encoders import Letters, tiny_image_encoder, tiny_text_encoder
 from tiny_models import write_text_module
 
 import tfembed as te
@@ -55,18 +55,36 @@ def test_a_limit_that_was_given_stays(caplog):
     assert "cut off at 4 tokens (as given): 81 of 121 are longer" in caplog.text
 
 
-def test_long_texts_keep_their_first_tokens_and_the_last():
-    """Of a text that is cut off, the first tokens stay and the last one, in every way that it is prepared."""
+@keras.saving.register_keras_serializable(package="tests")
+class Ended(Letters):
+    """Letters with a separator, 2, after the last one."""
+
+    def call(self, texts):
+        return super().call(tf.strings.join([texts, "\x02"]))
+
+
+LIMITED = {
+    Letters: ([[97, 98, 0, 0], [97, 98, 99, 100], [97, 98, 99, 100]], [2, 4, 4], [2, 4, 7]),
+    Ended: ([[97, 98, 2, 0], [97, 98, 99, 2], [97, 98, 99, 2]], [3, 4, 4], [3, 5, 8]),
+}
+
+
+@pytest.mark.parametrize("layer", LIMITED)
+def test_long_texts_keep_their_first_tokens_and_the_separator(layer):
+    """Of a text that is cut off, the first tokens and a separator at its end stay, in every way that it is prepared."""
     encoder, texts = tiny_text_encoder(), texts_of(2, 4, 7)
+    encoder.preprocessing = layer()
     encoder.limit_length(4)
-    expected = [[97, 98, 0, 0], [97, 98, 99, 100], [97, 98, 99, 103]]
-    for prepared in (encoder.prepare(tf.constant(texts.tolist())), encoder.tokenize(tf.constant(texts.tolist()))[0]):
+    expected, limited, lengths = LIMITED[layer]
+    in_graph = tf.function(encoder.prepare, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    for prepare in (in_graph, encoder.prepare, lambda given: encoder.tokenize(given)[0]):
+        prepared = prepare(tf.constant(texts.tolist()))
         assert prepared["token_ids"].numpy().tolist() == expected
-        assert prepared["padding_mask"].numpy().sum(axis=1).tolist() == [2, 4, 4]
+        assert prepared["padding_mask"].numpy().sum(axis=1).tolist() == limited
     batch = encode(encoder, texts, 0).batch(np.arange(3))
     assert batch["token_ids"].tolist() == expected
     np.testing.assert_allclose(encode(encoder, texts, 3).batch(np.arange(3))["inputs"], encoder(texts), atol=1e-6)
-    assert encoder.tokenize(tf.constant(texts.tolist()))[1].numpy().tolist() == [2, 4, 7]
+    assert encoder.tokenize(tf.constant(texts.tolist()))[1].numpy().tolist() == lengths
 
 
 def test_a_limit_changes_only_what_is_longer():

@@ -15,7 +15,14 @@ from tfembed.encoders.frozen import FrozenGraphs
 from tfembed.encoders.module_parts import ModuleParts
 from tfembed.encoders.parts import ModelParts, Parts
 from tfembed.encoders.pooling import check_depths
-from tfembed.encoders.preprocessing import as_batch, count_tokens, limit_tokens, mask_name, trim_padding
+from tfembed.encoders.preprocessing import (
+    as_batch,
+    count_tokens,
+    ends_with_separator,
+    limit_tokens,
+    mask_name,
+    trim_padding,
+)
 from tfembed.encoders.python_state import state_of
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.encoders.suffix import Suffix
@@ -72,6 +79,7 @@ class Encoder(keras.layers.Layer):
         self._parts: Parts | None = None
         self._dim, self.trained_with = dim, trained_with
         self.sequence_length, self.chooses_length = sequence_length, sequence_length is None
+        self._has_separator: bool | None = None
         self._unfrozen: Any = False
         # In objects that TensorFlow does not look into: an export would take the functions along.
         self._traces = SimpleNamespace(state=None, graphs=FrozenGraphs(), hashes={})
@@ -181,8 +189,16 @@ class Encoder(keras.layers.Layer):
         return self._limited(self._preprocessed(examples))
 
     def _limited(self, prepared: dict[str, Any]) -> dict[str, Any]:
-        has_separator = getattr(self.preprocessing, "has_separator", True)
-        return limit_tokens(prepared, self.sequence_length, has_separator=has_separator)
+        if self.sequence_length is None or mask_name(prepared) is None:
+            return prepared
+        return limit_tokens(prepared, self.sequence_length, self._keeps_separator())
+
+    def _keeps_separator(self) -> bool:
+        """Tell whether a truncated text keeps its last token, a separator, or its first tokens alone."""
+        if self._has_separator is None:
+            with tf.init_scope(), tf.name_scope(""):  # also where a model is being traced
+                self._has_separator = ends_with_separator(self._preprocessed(tf.constant(["", "a"])))
+        return self._has_separator
 
     def _preprocessed(self, examples: Any) -> dict[str, Any]:
         prepared = examples if self.preprocessing is None else self.preprocessing(examples)

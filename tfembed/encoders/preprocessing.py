@@ -43,26 +43,36 @@ def count_tokens(inputs: Any) -> Any:
     return None if name is None else tf.reduce_sum(tf.cast(inputs[name], tf.int64), axis=1)
 
 
-def limit_tokens(inputs: Any, limit: int | None, *, has_separator: bool = True) -> Any:
-    """Truncate long texts: of more tokens than the limit, the first ones stay, and the last one if it is a separator.
+def ends_with_separator(inputs: Any) -> bool:
+    """Return whether tokens end with a separator that is no part of the text.
 
     Args:
-        inputs: Inputs of a text encoder, with padding behind the tokens; without a mask they are returned as they are.
-        limit: Number of tokens to keep, at least 2; None for all.
-        has_separator: Whether the last token of each text is a separator, which has to stay.
+        inputs: What a text encoder takes, made of an empty text and of another one.
+    """
+    lasts = count_tokens(inputs) - 1
+    return bool(lasts[0] >= 0) and all(bool(value[0, lasts[0]] == value[1, lasts[1]]) for value in inputs.values())
+
+
+def limit_tokens(inputs: Any, limit: int | None, keep_last: bool = True) -> Any:
+    """Cut long texts off: of more tokens than the limit, the first ones stay.
+
+    Args:
+        inputs: What a text encoder takes, with padding after the tokens; without a mask it is returned as it is.
+        limit: Tokens to keep, at least 2; None for all.
+        keep_last: Whether the last token of a text, the separator, stays in place of the last of these.
 
     Returns:
         The same dictionary, with every `(batch, length)` tensor cut to `(batch, limit)` where it is longer.
 
     Example:
         >>> tokens = {"ids": tf.constant([[1, 7, 8, 9, 2]]), "input_mask": tf.ones([1, 5])}
-        >>> limit_tokens(tokens, 3)["ids"].numpy().tolist()
-        [[1, 7, 2]]
+        >>> [limit_tokens(tokens, 3, keep_last)["ids"].numpy().tolist() for keep_last in (True, False)]
+        [[[1, 7, 2]], [[1, 7, 8]]]
     """
     counts = count_tokens(inputs)
     if limit is None or counts is None:
         return inputs
-    if not has_separator:
+    if not keep_last:
         return {key: value[:, :limit] for key, value in inputs.items()}
     places = tf.range(tf.minimum(tf.shape(next(iter(inputs.values())))[1], limit))
     last = tf.cast(tf.maximum(counts, limit), tf.int32)[:, tf.newaxis] - 1

@@ -50,15 +50,15 @@ class Words(keras.layers.Layer):
 
     Texts are split at white space. What the vocabulary does not know is taken apart at punctuation, then before `n't`
     and `'s`, then at apostrophes and hyphens; unknown punctuation is left out. Where the vocabulary is in lower case,
-    so is the text; else what is not found as it stands is looked for in lower case. Words that are not in the
-    vocabulary, and have no n-grams either, are left out: they count neither in a mean nor in a maximum.
+    so is the text; else what is not found as it stands is looked for in lower case.
 
     Args:
-        max_length: Words kept of a text.
+        max_length: Tokens kept of a text: words, and n-grams of words that are made of them.
         weighted: Whether to give the weight of each word too: `a / (a + p)` with its share `p` of all words, as in
             "A Simple but Tough-to-Beat Baseline for Sentence Embeddings" (Arora et al. 2017, "smooth inverse
             frequency"), with a = 0.001. Of a vocabulary without counts, the shares follow Zipf's law.
         subwords: The n-grams that unknown words are made of, as a dictionary; None to take the place of unknown words.
+        skip_unknown: Whether unknown words are left out, which neither the vocabulary nor n-grams have a vector of.
         **layer_options: Options of `keras.layers.Layer`.
 
     Example:
@@ -73,12 +73,13 @@ class Words(keras.layers.Layer):
         max_length: int,
         weighted: bool = False,
         subwords: dict[str, int] | None = None,
+        skip_unknown: bool = False,
         **layer_options: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", "trainable": False} | layer_options)
         self._convert_input_args = False
-        self.has_separator = False
         self.max_length, self.weighted = max_length, weighted
+        self.skip_unknown = skip_unknown
         self.subwords = None if subwords is None else Subwords(**subwords)
         self._known: _Vocabulary
 
@@ -144,9 +145,10 @@ class Words(keras.layers.Layer):
             repeated = {name: parts.with_flat_values(tf.repeat(value, sizes)) for name, value in columns.items()}
             tokens = words.with_flat_values(parts).merge_dims(1, 2)
             columns = {name: words.with_flat_values(value).merge_dims(1, 2) for name, value in repeated.items()}
-        is_known = tokens != UNKNOWN
-        tokens = tf.ragged.boolean_mask(tokens, is_known)
-        columns = {name: tf.ragged.boolean_mask(column, is_known) for name, column in columns.items()}
+        if self.skip_unknown:
+            has_vector = tokens.with_flat_values(tokens.flat_values != UNKNOWN)
+            tokens, *others = (tf.ragged.boolean_mask(each, has_vector) for each in (tokens, *columns.values()))
+            columns = dict(zip(columns, others, strict=True))
         shape = [None, self.max_length]
         found = {name: column.to_tensor(shape=shape) for name, column in columns.items()}
         mask = tf.sequence_mask(tf.minimum(tokens.row_lengths(), self.max_length), self.max_length, tf.int32)
@@ -162,7 +164,8 @@ class Words(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; the vocabulary is saved beside it."""
         subwords = None if self.subwords is None else asdict(self.subwords)
-        return super().get_config() | {"max_length": self.max_length, "weighted": self.weighted, "subwords": subwords}
+        own = {"max_length": self.max_length, "weighted": self.weighted, "subwords": subwords}
+        return super().get_config() | own | {"skip_unknown": self.skip_unknown}
 
     def save_assets(self, dir_path: str) -> None:
         """Write the vocabulary into a `.keras` file."""

@@ -10,7 +10,7 @@ from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.encoders.words.fasttext import read_fasttext
 from tfembed.encoders.words.files import WordTable, read_text, read_word2vec
-from tfembed.encoders.words.layer import Words
+from tfembed.encoders.words.layer import UNKNOWN, Words
 from tfembed.encoders.words.pooling import WORD_POOLINGS, WordPooling
 
 _TEXT, _BINARY = (".txt", ".vec"), ".bin"
@@ -20,9 +20,9 @@ _MAX_LENGTH = 1024  # words cost little
 def load(wanted: Request) -> Encoder:
     """Load word vectors as an encoder of one block, `embeddings`: a row for unknown words, and one for each word.
 
-    The vector of unknown words is the file's own (`<unk>`), or else zeros until it is trained; those of a fastText
-    model (`.bin`) are made of n-grams. A text is the mean, the maximum, or the mean weighted by how rare words are
-    (`"sif"`) of its words.
+    The vector of unknown words is the file's own (`<unk>`); those of a fastText model (`.bin`) are made of n-grams.
+    Without either, unknown words are left out. A text is the mean, the maximum, or the mean weighted by how rare words
+    are (`"sif"`) of its words; zeros if none is left.
 
     Args:
         wanted: Its handle is `glove:`, `word2vec:` or `fasttext:` and the path of a file: `.txt` and `.vec` are text,
@@ -56,6 +56,7 @@ def load(wanted: Request) -> Encoder:
         max_length=max(_MAX_LENGTH, wanted.max_length or 0),
         weighted=pooling == "sif",
         subwords=asdict(table.subwords) if table.subwords else None,
+        skip_unknown=not table.vectors[UNKNOWN].any(),
         name="words",
     )
     words.set_vocabulary(table.words, table.counts)
