@@ -65,6 +65,15 @@ def test_the_mean_of_embeddings_does_not_matter(task):
     np.testing.assert_allclose(far @ moved.kernel + moved.bias, x @ near.kernel + near.bias, atol=2e-2)
 
 
+@pytest.mark.parametrize("value", [0.1, 1e4])
+def test_equal_embeddings_are_solved(value):
+    """Embeddings that are all the same, but for rounding, say nothing: the classes are equally likely."""
+    x = np.full([4, 3], value, "float32")
+    x[0] = np.nextafter(x[0], np.float32(np.inf))
+    solved = solve_linear(x, np.array([0, 0, 1, 1]), task="classification", seed=0, balanced=False)
+    np.testing.assert_allclose(probabilities(x, solved), np.full([4, 2], 0.5), atol=1e-3)
+
+
 def test_balanced_counts_every_class_the_same():
     """Where one class is rare, balancing finds more of it."""
     x, y = blobs(2, 200)

@@ -64,7 +64,7 @@ def solve_linear(  # noqa: PLR0913 - the rows, what they are, and how to solve
     # directions that none of them has. The same optimum, found sooner.
     mean = embeddings.mean(axis=0, dtype=np.float64)
     centered = embeddings.astype(np.float64) - mean
-    scale = float(np.sqrt(np.mean(np.sum(np.square(centered), axis=1)))) or 1.0
+    scale = _scale(embeddings, centered)
     x, directions = _few_directions(centered / scale)
     loss: float | None
     rows = Split(examples=x, labels=labels, groups=groups, is_derived=is_derived)
@@ -85,6 +85,12 @@ def solve_linear(  # noqa: PLR0913 - the rows, what they are, and how to solve
     return Solution(kernel=kernel.astype("float32"), bias=(bias - mean @ kernel).astype("float32"), loss=loss)
 
 
+def _scale(embeddings: np.ndarray, centered: np.ndarray) -> float:
+    """Return the root mean square length of centered embeddings; of equal ones, whose spread is rounding, 1 or more."""
+    length, spread = (float(np.linalg.norm(x.astype(np.float64))) / np.sqrt(len(x)) for x in (embeddings, centered))
+    return spread if spread > _ROUNDING * length else max(length, 1.0)
+
+
 def _few_directions(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Examples in as few directions as they span at most, and these directions `(dim, few)`."""
     if x.shape[0] >= x.shape[1]:
@@ -97,6 +103,7 @@ def _few_directions(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 _GRID = (0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0)
 _FIRST = _GRID[2:5]
 _ENOUGH_TO_CHOOSE = 1e-4
+_ROUNDING = 1e-6  # spread of embeddings, relative to their length, that may come of rounding alone
 _MOST_FOLDS = 5
 
 
