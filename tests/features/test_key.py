@@ -1,9 +1,12 @@
 """The key: everything that features depend on changes it, and nothing else does."""
 
 import dataclasses
+import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import keras_hub
@@ -15,6 +18,7 @@ from tiny_encoders import pixels, tiny_image_encoder, tiny_text_encoder
 import tfembed as te
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.preprocessing import ImagePreprocessing
+from tfembed.encoders.python_state import _hash_code, state_of
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.features import feature_key
 from tfembed.features.key import encoder_key
@@ -370,6 +374,32 @@ def test_a_vocabulary_inside_the_body_is_in_both_keys():
     second = cache.get(encoder, texts, cut).batch(np.arange(2))["inputs"]
     assert not np.array_equal(first, second)
     np.testing.assert_allclose(second, encoder(list(texts)), atol=1e-6)
+
+
+def test_a_setting_inside_of_an_object_is_noticed():
+    """What a user keeps in an object or a partial function of its own belongs to the state of the layer."""
+    layer = Shift()
+    layer.options = SimpleNamespace(scale=1.0)
+    layer.function = partial(np.power, 2)
+    before = state_of(layer)
+    assert state_of(layer) == before
+    layer.options.scale = 2.0
+    assert state_of(layer) != before
+    layer.options.scale = 1.0
+    layer.function = partial(np.power, 3)
+    assert state_of(layer) != before
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_the_hash_of_code_does_not_depend_on_the_hash_of_strings(seed):
+    """Constants that are sets have no order that lasts from one process to another."""
+    program = (
+        "from tfembed.encoders.python_state import _hash_code as h; print(h((lambda m: m in {'a', 'b', 'c'}).__code__))"
+    )
+    environment = os.environ | {"PYTHONHASHSEED": seed}
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout.strip()
+    assert printed == _hash_code((lambda m: m in {"a", "b", "c"}).__code__)
 
 
 class _Preprocessing(keras.layers.Layer):

@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import keras
@@ -78,6 +78,10 @@ def _describe(value: Any, depth: int) -> Any:
         return tuple((str(key), _describe(entry, depth - 1)) for key, entry in value.items())
     if depth and isinstance(value, list | tuple | set | frozenset):
         return tuple(_describe(entry, depth - 1) for entry in value)
+    if isinstance(value, partial):
+        return _Identity(value.func), _describe([value.args, value.keywords], depth)
+    if depth and hasattr(value, "__dict__") and not type(value).__module__.startswith(_LIBRARIES):
+        return _Identity(value), _describe(vars(value), depth - 1)  # settings in an object of a user's own
     return _Identity(value)
 
 
@@ -112,6 +116,12 @@ def own_code(layer: keras.layers.Layer | None) -> list[str]:
     ]
 
 
+def _describe_constant(constant: Any) -> str:
+    if isinstance(constant, types.CodeType):
+        return _hash_code(constant)
+    return repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant)
+
+
 def _hash_code(code: types.CodeType) -> str:
-    constants = [_hash_code(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
+    constants = [_describe_constant(constant) for constant in code.co_consts]
     return xxhash.xxh3_128(repr([code.co_code, code.co_names, constants]).encode()).hexdigest()
