@@ -103,6 +103,20 @@ def test_ties_are_marked_and_counted() -> None:
     assert [line.split("│")[-2].strip() for line in lines if "near" in line] == ["tie", "tie"]
 
 
+def test_one_tie_is_put_in_the_singular() -> None:
+    """One other trial is a trial, not trials."""
+    rows = make_leaderboard([trial("one", [0.8] * 5), trial("two", [0.8] * 5)], PLAN, lambda _: _said(40))
+    assert ties_in_words(rows) == "tied with 1 other trial; the cheapest of them is two, 10 values trained"
+
+
+def test_the_table_marks_the_trials_that_nothing_beats() -> None:
+    """A star precedes the rank of a Pareto-optimal trial alone; names stand to the left, numbers to the right."""
+    rows = make_leaderboard([trial("good", [0.8] * 5), trial("poor", [0.7] * 5, trained_parameters=20)], PLAN)
+    columns = leaderboard_table(rows, "accuracy").columns
+    assert list(columns[0].cells) == ["*1", "2"]
+    assert [column.justify for column in columns] == ["right", "left", *["right"] * 4, "left"]
+
+
 def test_without_predictions_nothing_is_called_a_tie() -> None:
     """Nothing can be said of trials whose predictions are not at hand."""
     rows = make_leaderboard([trial("one", [0.8] * 5), trial("two", [0.8] * 5)], PLAN)

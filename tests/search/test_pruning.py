@@ -41,6 +41,15 @@ def test_a_finished_fold_is_compared_as_long_as_there_are_others() -> None:
     assert comparable([2.0, 2.0], others[:2]) == []
 
 
+@pytest.mark.parametrize(("lengths", "compared"), [((1, 2, 3, 4), 2), ((4, 1, 3, 2), 2), ((1, 2, 3), 1), ((5, 5), 0)])
+def test_a_finished_fold_is_cut_after_the_last_epoch_that_three_others_reached(
+    lengths: tuple[int, ...], compared: int
+) -> None:
+    """The third longest of the other curves bounds it, in whatever order they come."""
+    curve = [1.0, 0.9, 0.8, 0.7, 0.6]
+    assert comparable(curve, [[1.0] * length for length in lengths]) == curve[:compared]
+
+
 @pytest.mark.parametrize(
     ("lags", "num_folds", "stops"),
     [

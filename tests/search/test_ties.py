@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tfembed.search.ties import errors, is_tie
+from tfembed.search.ties import _permutation, errors, is_tie
 
 
 def _said(labels: Any, outputs: Any) -> dict[str, np.ndarray]:
@@ -46,6 +46,21 @@ def test_errors_tie_by_a_permutation_test(shift: float) -> None:
     assert is_tie(one, other, "mean_absolute_error") == (exact > 0.05)
 
 
+def test_errors_other_than_of_accuracy_count_by_their_size() -> None:
+    """One large error outweighs many small gains, which a test on signs alone would call a difference."""
+    labels = np.zeros(20)
+    one = _said(labels, np.full((20, 1), 0.02))
+    other = _said(labels, np.append(np.full(19, 0.01), 5.0)[:, None])
+    assert is_tie(one, other, "mean_absolute_error")
+    assert not is_tie(one, _said(labels, np.full((20, 1), 0.01)), "mean_absolute_error")
+
+
+@pytest.mark.parametrize(("count", "p_value"), [(1, 1.0), (100, 0.001)])
+def test_the_p_value_counts_the_trials_as_they_are_among_the_exchanges(count: int, p_value: float) -> None:
+    """Of 999 exchanges and the observed assignment, all are as far for one example, none for a hundred alike."""
+    assert _permutation(np.ones(count)) == p_value
+
+
 def test_equal_predictions_tie_by_every_objective() -> None:
     """Nothing tells a trial from itself."""
     rng = np.random.default_rng(0)
@@ -73,6 +88,13 @@ def test_errors_by_hand() -> None:
     targets = _said([1.0, 2.0], [[1.5], [5.0]])
     assert errors(targets, "mean_absolute_error").tolist() == [0.5, 3]
     assert errors(targets, "root_mean_squared_error").tolist() == errors(targets, "r2").tolist() == [0.25, 9]
+
+
+def test_the_loss_of_a_certain_error_is_finite() -> None:
+    """Probabilities of 0 are clipped at 1e-7, of one label of several as of one class."""
+    several = _said([[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]])
+    assert errors(several, "loss") == pytest.approx([-np.log(1e-7), 0])
+    assert errors(_said([1, 0], [[1.0, 0.0], [1.0, 0.0]]), "loss") == pytest.approx([-np.log(1e-7), 0])
 
 
 def test_what_was_not_predicted_for_the_same_examples_ties_with_nothing() -> None:
