@@ -11,7 +11,7 @@ from PIL import Image
 import tfembed as te
 from tfembed.data import Dataset, Split
 from tfembed.data.draws import draw_per_class
-from tfembed.data.groups import content_groups
+from tfembed.data.groups import content_groups, merge_groups
 from tfembed.data.split import concatenate_splits
 
 TEXTS = [f"text {i}" for i in range(60)]
@@ -54,6 +54,25 @@ def test_equal_images_are_one_group(tmp_path: Path) -> None:
         Image.fromarray(image).save(tmp_path / f"{i}.png")
     examples = np.array([*sorted(tmp_path.iterdir()), (tmp_path / "1.png").read_bytes()], object)
     assert content_groups(examples).tolist() == [0, 1, 1, 0, 1]
+
+
+def test_files_are_told_apart_by_their_bytes_only_where_sizes_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two files of one size are read, and equal to an encoded image of the same bytes; files of other sizes are not."""
+    for name, content in (("a", b"one"), ("b", b"two"), ("c", b"three")):
+        (tmp_path / name).write_bytes(content)
+    one, two, three = sorted(tmp_path.iterdir())
+    assert content_groups(np.array([one, two], object)).tolist() == [0, 1]
+    assert content_groups(np.array([three, b"three", b"seven"], object)).tolist() == [0, 0, 1]
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read"))
+    assert content_groups(np.array([one, three], object)).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("numbering", "groups"), [([7, 3, 7], [0, 1, 0]), ([], [])])
+def test_one_numbering_is_numbered_anew(numbering: list[int], groups: list[int]) -> None:
+    """Merged with no other, groups stay what they are, also where there are no rows."""
+    assert merge_groups(np.array(numbering, int)).tolist() == groups
 
 
 def test_rows_without_groups_or_duplicates_have_none() -> None:

@@ -8,7 +8,7 @@ from tiny_encoders import pixels
 
 import tfembed as te
 from tfembed.data import Dataset, Split
-from tfembed.search.folds import content_key, make_folds, pooled
+from tfembed.search.folds import content_key, fewest_alike, make_folds, pooled
 
 TEXTS = [f"text {i}" for i in range(40)]
 LABELS = np.arange(40) % 2
@@ -90,6 +90,24 @@ def test_a_validation_split_of_ones_own_is_kept() -> None:
     assert len(make_folds(plain(), None, seed=0).datasets) == 5
 
 
+@pytest.mark.parametrize(("held_out", "count"), [(29, 5), (30, 1)])
+def test_thirty_validation_examples_are_enough(held_out: int, count: int) -> None:
+    """A drawn validation split of 30 examples or more is kept as it is, and the test split is left out all the same."""
+    split = plain(validation=0, test=0.2)
+    validation = Split(
+        examples=np.array([f"more {i}" for i in range(held_out)], object), labels=np.arange(held_out) % 2
+    )
+    folds = make_folds(replace(split, validation=validation), None, seed=0)
+    assert len(folds.datasets) == count
+    assert not any(len(fold.test) for fold in folds.datasets)
+
+
+def test_without_training_examples_no_class_has_any() -> None:
+    """The largest class of an empty training split has 0 examples."""
+    data = plain(validation=(["x", "y"], [0, 1]), test=0)
+    assert fewest_alike(replace(data, train=data.train.subset([])), None, seed=0) == 0
+
+
 def test_the_key_of_data_tells_labels_groups_and_copies() -> None:
     """Other labels, groups or marks of derived rows are other data; the same groups in other numbers are not."""
     split = Split(examples=np.array(list("abcd"), object), labels=np.array([0, 0, 1, 1]))
@@ -99,6 +117,7 @@ def test_the_key_of_data_tells_labels_groups_and_copies() -> None:
         replace(split, groups=np.array([0, 0, 1, 1])),
         replace(split, groups=np.array([0, 1, 1, 0])),
         replace(split, is_derived=np.array([False, True, False, True])),
+        replace(split, is_derived=np.array([False, True, False, False])),
     ]
     assert len({content_key(each) for each in others}) == len(others)
     assert content_key(replace(split, groups=np.array([7, 7, 3, 3]))) == content_key(others[2])
