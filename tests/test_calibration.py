@@ -76,6 +76,21 @@ def test_without_a_validation_part_scores_stay_as_they_are(images: tuple[np.ndar
     assert float(model.layers[-1].temperature) == 1
 
 
+def test_embeddings_are_taken_from_the_cache_that_is_passed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The cache of the caller is the one that the split's embeddings are looked up in."""
+    cache, caches = te.FeatureCache(tmp_path), []
+
+    def predict(_: keras.Model, examples: np.ndarray, *, cache: te.FeatureCache | None = None) -> te.Predictions:
+        caches.append(cache)
+        logits = np.zeros((len(examples), 2))
+        return te.Predictions(labels=(), probabilities=logits + 0.5, logits=logits)
+
+    monkeypatch.setattr(calibration, "predict", predict)
+    model = te.build_image_classifier(te.load_encoder("glyphs"), ["a", "b"])
+    te.calibrate(model, te.Split(examples=np.zeros([2, 8, 8], "uint8"), labels=np.array([0, 1])), cache=cache)
+    assert caches == [cache]
+
+
 def test_several_labels_are_calibrated_too() -> None:
     """Of several labels each has its own probability; one temperature serves them all."""
     rng = np.random.default_rng(0)
