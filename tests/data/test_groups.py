@@ -12,7 +12,7 @@ import tfembed as te
 from tfembed.data import Dataset, Split
 from tfembed.data.draws import draw_per_class
 from tfembed.data.groups import content_groups, merge_groups
-from tfembed.data.split import concatenate_splits
+from tfembed.data.split import concatenate_splits, number_groups
 
 TEXTS = [f"text {i}" for i in range(60)]
 LABELS = ["cat", "dog"] * 30
@@ -177,6 +177,14 @@ def test_joined_splits_keep_groups_and_marks() -> None:
     assert joined.subset([1, 2]).groups.tolist() == [3, 1]
     assert joined.subset([1, 2]).is_derived.tolist() == [True, False]
     assert concatenate_splits([one]).is_derived is None
+
+
+def test_splits_without_groups_or_marks_are_joined_without() -> None:
+    """Neither groups nor marks of derived rows appear where no split has any; numbers asked for start at 0."""
+    split = Split(examples=np.array(["a", "b"], object), labels=np.array([0, 1]))
+    joined = concatenate_splits([split, split])
+    assert joined.groups is joined.is_derived is None
+    assert [each.groups.tolist() for each in number_groups([split, split])] == [[0, 1], [2, 3]]
 
 
 def test_descriptions_are_derived_and_groups_of_their_own() -> None:
