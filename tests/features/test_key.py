@@ -18,7 +18,7 @@ from tiny_encoders import pixels, tiny_image_encoder, tiny_text_encoder
 import tfembed as te
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.preprocessing import ImagePreprocessing
-from tfembed.encoders.python_state import _hash_code, state_of
+from tfembed.encoders.python_state import PythonState, _hash_code
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.features import feature_key
 from tfembed.features.key import encoder_key
@@ -286,6 +286,146 @@ def test_a_change_in_place_changes_key_features_and_predictions(change):
     np.testing.assert_allclose(te.predict(model, images, cache=cache).probabilities, model(images), atol=1e-5)
 
 
+FACTOR = 1.5
+
+
+class Counted(keras.layers.Layer):
+    """A layer whose factors stand in all the places that Python has for them."""
+
+    of_class = 1.5
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.settings = SimpleNamespace(factor=1.5)
+        self.in_python = 1.5
+
+    def call(self, x):
+        return self.helped(x) * self.of_class * FACTOR * self.settings.factor
+
+    def helped(self, x):
+        return x
+
+
+class Python(Counted):
+    """A layer that computes in Python, which no graph shows."""
+
+    def call(self, x):
+        return tf.ensure_shape(tf.py_function(lambda y: y * self.in_python, [x], tf.float32), x.shape)
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(x.shape, x.dtype)
+
+
+class Composite(keras.layers.Layer):
+    """A layer of numbered blocks, which is cut between them."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.first, self.second = (keras.layers.Dense(4, name=f"layer_{i}") for i in range(2))
+        self.factor = 1.5
+
+    def build(self, shape):
+        self.first.build(shape)
+        self.second.build((*shape[:-1], 4))
+
+    def call(self, x):
+        return self.second(self.first(x) * self.factor)
+
+
+class Pixels(keras.layers.Layer):
+    """Preprocessing with a factor that its config does not hold."""
+
+    factor = 1.5
+
+    def call(self, images):
+        return tf.cast(images, tf.float32) * self.factor
+
+    def compute_output_spec(self, images):
+        return keras.KerasTensor(images.shape, "float32")
+
+
+class Mean:
+    """A callable with a factor."""
+
+    variables = trainable_variables = ()
+
+    def __init__(self):
+        self.factor = 1.5
+
+    def __call__(self, images):
+        return tf.reduce_mean(images, (1, 2)) * self.factor
+
+
+def own(layer, preprocessing=None):
+    """An encoder of one layer of a user's own, with a block behind it."""
+    image = keras.Input((2, 2, 3), name="image")
+    x = layer(keras.layers.Flatten()(image))
+    body = keras.Model(image, x if layer.weights else keras.layers.Dense(4, name="block_0")(x))
+    spec = EncoderSpec(name="own", handle="own", kind="image", image_size=(2, 2))
+    return Encoder(spec, body, preprocessing or ImagePreprocessing((2, 2)))
+
+
+def callable_encoder():
+    spec = EncoderSpec(name="own", handle="own", kind="image", image_size=(2, 2))
+    return Encoder(spec, HubLayer(Mean()), ImagePreprocessing((2, 2)))
+
+
+def layer_of(encoder, kind):
+    return next(layer for layer in encoder.body.layers if isinstance(layer, kind))
+
+
+HIDDEN = {
+    "a global name": (lambda: own(Counted()), lambda e, patch: patch.setitem(globals(), "FACTOR", 3.0)),
+    "an attribute of the class": (lambda: own(Counted()), lambda e, patch: patch.setattr(Counted, "of_class", 3.0)),
+    "a method that call uses": (
+        lambda: own(Counted()),
+        lambda e, patch: patch.setattr(Counted, "helped", lambda self, x: x * 3.0),
+    ),
+    "an object in an attribute": (
+        lambda: own(Counted()),
+        lambda e, patch: setattr(layer_of(e, Counted).settings, "factor", 3.0),
+    ),
+    "a setting that Python reads": (
+        lambda: own(Python()),
+        lambda e, patch: setattr(layer_of(e, Python), "in_python", 3.0),
+    ),
+    "a setting of a layer that is taken apart": (
+        lambda: own(Composite()),
+        lambda e, patch: setattr(layer_of(e, Composite), "factor", 3.0),
+    ),
+    "a setting of the preprocessing": (
+        lambda: own(Counted(), Pixels()),
+        lambda e, patch: setattr(e.preprocessing, "factor", 3.0),
+    ),
+    "an attribute of a callable": (
+        callable_encoder,
+        lambda e, patch: setattr(e.body.resolved_object, "factor", 3.0),
+    ),
+    "how embeddings are pooled": (
+        tiny_text_encoder,
+        lambda e, patch: setattr(e, "spec", dataclasses.replace(e.spec, pooling="max")),
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "change"), HIDDEN.values(), ids=HIDDEN)
+def test_features_follow_what_python_computes_with(make, change, monkeypatch):
+    """Wherever Python keeps what a layer computes with, a change gives another key, and features of the new encoder."""
+    encoder, cache, rows = make(), te.FeatureCache.in_memory(), np.arange(2)
+    examples = TEXTS if encoder.spec.kind == "text" else pixels(2)[:, :2, :2]
+    cuts = range(1, len(encoder.blocks) + 1)
+    keys = [feature_key(encoder, examples, cut) for cut in cuts]
+    assert keys == [feature_key(encoder, examples, cut) for cut in cuts]
+    before = cache.get(encoder, examples, cuts[-1]).batch(rows)["inputs"]
+    change(encoder, monkeypatch)
+    assert feature_key(encoder, examples, cuts[-1]) != keys[-1]
+    whole = np.asarray(encoder(examples))
+    assert not np.allclose(before, whole)
+    for cut in cuts:
+        features = {name: tf.constant(value) for name, value in cache.get(encoder, examples, cut).batch(rows).items()}
+        np.testing.assert_allclose(encoder.cut(cut)[1](features), whole, atol=1e-4)
+
+
 WIRINGS = {
     **{kind: lambda kind=kind: wired(kind) for kind in ("residual", "residual over two", "shared", "twice")},
     "edited code": lambda: wired(layer=edited(lambda self, x: x - self.amount)),
@@ -381,13 +521,13 @@ def test_a_setting_inside_of_an_object_is_noticed():
     layer = Shift()
     layer.options = SimpleNamespace(scale=1.0)
     layer.function = partial(np.power, 2)
-    before = state_of(layer)
-    assert state_of(layer) == before
+    before = PythonState(layer)
+    assert PythonState(layer) == before
     layer.options.scale = 2.0
-    assert state_of(layer) != before
+    assert PythonState(layer) != before
     layer.options.scale = 1.0
     layer.function = partial(np.power, 3)
-    assert state_of(layer) != before
+    assert PythonState(layer) != before
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])

@@ -24,18 +24,18 @@ _own_names: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 def consists_of(layer: keras.layers.Layer | None) -> Any:
     """Describe a layer by its config, vocabularies and such, its weights, and code that no library brings, as JSON.
 
-    A layer that cannot say so, such as one around a Python function, is described by a name that no other object has.
+    None for a layer that cannot say so, such as one around a Python function.
     """
     if layer is None:
         return None
     weights = [hash_array(weight) for weight in layer.weights]
     try:
         if isinstance(layer, HubLayer):
-            return [layer.fingerprint or own_name(layer), weights]
+            return [layer.fingerprint, weights] if layer.fingerprint else None
         config = _without_names(_lasting(keras.saving.serialize_keras_object(layer)))
         return [config, weights, _assets(layer), own_code(layer)]
     except (NotImplementedError, TypeError, ValueError, OSError):
-        return [own_name(layer), weights]
+        return None
 
 
 def settings_of(layer: keras.layers.Layer) -> list[Any]:

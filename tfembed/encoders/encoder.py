@@ -1,6 +1,7 @@
 """Encoder: raw texts or images in, embeddings out, with blocks that can be unfrozen and a cut between them."""
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from tfembed.encoders.preprocessing import (
     mask_name,
     trim_padding,
 )
-from tfembed.encoders.python_state import state_of
+from tfembed.encoders.python_state import PythonState
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.encoders.suffix import Suffix
 from tfembed.encoders.tokenizing import TracedTokens, check_length
@@ -82,7 +83,7 @@ class Encoder(keras.layers.Layer):
         self._has_separator: bool | None = None
         self._unfrozen: Any = False
         # In objects that TensorFlow does not look into: an export would take the functions along.
-        self._traces = SimpleNamespace(state=None, graphs=FrozenGraphs(), hashes={})
+        self._traces = SimpleNamespace(state=None, graphs=FrozenGraphs(), hashes={}, own_name=uuid.uuid4().hex)
         self._tokens = TracedTokens()
         self._compute: str | None = None
         self._training = SimpleNamespace(frozen=0, examples=())
@@ -102,6 +103,7 @@ class Encoder(keras.layers.Layer):
         if self._parts is None:
             with tf.init_scope(), tf.name_scope(""):  # also where a model that was just read is being traced
                 self._parts = self._find_parts()
+                self._traces.state = self._traces.state or PythonState(self.body)
         return self._parts
 
     def _find_parts(self) -> Parts:
@@ -312,24 +314,34 @@ class Encoder(keras.layers.Layer):
         return self._traces.graphs.caller(
             lambda given: self.frozen_part(given, num_frozen),
             [variable for block in self.blocks[:num_frozen] for variable in block.variables],
-            key=(num_frozen, padded, compute),
+            key=(num_frozen, padded, str(self.spec), compute),  # the spec says how embeddings are pooled
             padded=padded,
         )
 
     def _drop_stale_traces(self) -> None:
         """Forget traced graphs where a setting, a vocabulary or the code of a layer was changed in place."""
-        state = state_of(self.body)
-        if state != self._traces.state:
-            self._traces.state, self._traces.graphs, self._traces.hashes = state, FrozenGraphs(), {}
+        state, traces = PythonState(self.body), self._traces
+        if state == traces.state:
+            return
+        if traces.state is not None and self._parts is not None and not self._parts.has_copies:
+            self._parts = None  # which took layers apart as they were
+        traces.state, traces.graphs, traces.hashes, traces.own_name = state, FrozenGraphs(), {}, uuid.uuid4().hex
 
-    def body_fingerprint(self, cut: int) -> str | None:
+    def preparation_fingerprint(self, forms: Sequence[tf.TensorSpec]) -> Any:
+        """Name what is made of raw examples before the body, as JSON values.
+
+        Args:
+            forms: Forms of raw examples.
+        """
+        return self._tokens.fingerprint(forms, self._preprocessed, self.preprocessing)
+
+    def body_fingerprint(self, cut: int) -> str:
         """Name what the body computes in front of a cut, whatever its weights: the same in every process.
+
+        A body that does not say, as one that calls Python code, has a name that no other has, until it is changed.
 
         Args:
             cut: Number of blocks; the whole body for the last one.
-
-        Returns:
-            Hexadecimal digits, or None if the body does not say, as one that calls Python code.
 
         Raises:
             CutError: If the body cannot be cut there.
@@ -339,7 +351,9 @@ class Encoder(keras.layers.Layer):
         if cut not in hashes:
             with tf.init_scope(), tf.name_scope(""):
                 hashes[cut] = self.parts.graph_hash(cut)
-        return None if hashes[cut] is None else hashes[cut].digest()
+            self._traces.state = PythonState(self.body)  # layers note things as they are first called
+        is_known = hashes[cut] is not None and hashes[cut].is_whole
+        return hashes[cut].digest() if is_known else self._traces.own_name
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Embed a batch: texts as a list or array; images as uint8 arrays or encoded bytes."""

@@ -16,6 +16,8 @@ from tfembed.saved_model.graph import data_inputs, tf_variable
 # Ops that call back into Python: their code is not in the graph.
 _PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 _TABLES = frozenset({"LookupTableFindV2", "LookupTableExportV2"})
+_WRITES = ("LookupTableInsert", "LookupTableImport", "LookupTableRemove")
+_OPAQUE = "opaque"
 _NAMES = frozenset({"shared_name", "container", "config", "config_proto", "executor_type"})
 
 
@@ -27,11 +29,14 @@ class GraphHash:
         structure: Ops, attributes, constants and wiring, as hexadecimal digits.
         tables: Handle of each lookup table that the function reads, with the types of its keys and values.
         variables: Variables that the function reads and its caller did not list.
+        is_whole: Whether nothing is missing: resources that cannot be examined, such as the model of a tokenizer, and
+            tables that the function itself writes to, such as a tokenizer's cache.
     """
 
     structure: str
     tables: tuple[tuple[Any, tf.DType, tf.DType], ...]
     variables: tuple[tf.Variable, ...]
+    is_whole: bool = True
 
     def digest(self) -> str:
         """Hash the structure together with the content of tables and variables as they are now."""
@@ -50,7 +55,7 @@ def hash_graph(function: Any, variables: Sequence[Any]) -> GraphHash | None:
         variables: Variables that stand for their position in this sequence; their values do not count.
 
     Returns:
-        The hash, or None if the function calls Python code or reads a resource that cannot be examined.
+        The hash, or None if the function calls Python code.
 
     Example:
         >>> double = tf.function(lambda x: x + x).get_concrete_function(tf.TensorSpec([], "float32"))
@@ -64,11 +69,9 @@ def hash_graph(function: Any, variables: Sequence[Any]) -> GraphHash | None:
     captures = _Captures(function, variables, _table_types(graph_def))
     inputs = [tensor.op.name for tensor in function.inputs]
     sources = {name: captures.describe(name, place) for place, name in enumerate(inputs)}
-    if None in sources.values():
-        return None
     walk = _Walk(graph_def.node, sources, _Functions(graph_def))
     structure = walk.hash([tensor.name for tensor in function.outputs])
-    return GraphHash(structure, tuple(captures.tables), tuple(captures.variables))
+    return GraphHash(structure, tuple(captures.tables), tuple(captures.variables), [_OPAQUE] not in sources.values())
 
 
 class _Captures:
@@ -82,8 +85,8 @@ class _Captures:
         self.tables: list[tuple[Any, tf.DType, tf.DType]] = []
         self.variables: list[tf.Variable] = []
 
-    def describe(self, name: str, place: int) -> list[Any] | None:
-        """Describe an input as JSON values; None if it cannot be known."""
+    def describe(self, name: str, place: int) -> list[Any]:
+        """Describe an input as JSON values."""
         if name not in self._captured:
             return ["input", place]
         tensor = self._captured[name]
@@ -93,7 +96,7 @@ class _Captures:
             self.variables.append(self._others[id(tensor)])
             return ["other variable", len(self.variables)]
         if tensor.dtype != tf.resource:
-            return ["constant", _hash(tensor.numpy())] if hasattr(tensor, "numpy") else None
+            return ["constant", _hash(tensor.numpy())] if hasattr(tensor, "numpy") else [_OPAQUE]
         for keys, values in self._types:
             try:
                 tf.raw_ops.LookupTableExportV2(table_handle=tensor, Tkeys=keys, Tvalues=values)
@@ -101,7 +104,7 @@ class _Captures:
                 continue
             self.tables.append((tensor, keys, values))
             return ["table", len(self.tables)]
-        return None
+        return [_OPAQUE]
 
 
 class _Functions:
@@ -189,7 +192,9 @@ def _all_nodes(graph_def: GraphDef) -> Iterable[NodeDef]:
 
 
 def _table_types(graph_def: GraphDef) -> list[tuple[tf.DType, tf.DType]]:
-    """Types of keys and values of the lookup tables that a graph reads."""
+    """Types of keys and values of the lookup tables that a graph reads; none where it writes to tables too."""
+    if any(node.op.startswith(_WRITES) for node in _all_nodes(graph_def)):
+        return []
     names = {"LookupTableFindV2": ("Tin", "Tout"), "LookupTableExportV2": ("Tkeys", "Tvalues")}
     pairs = [[node.attr[key].type for key in names[node.op]] for node in _all_nodes(graph_def) if node.op in _TABLES]
     return [(tf.as_dtype(keys), tf.as_dtype(values)) for keys, values in dict.fromkeys(map(tuple, pairs))]

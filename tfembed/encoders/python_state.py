@@ -1,106 +1,159 @@
 """The state of layers as Python sees it: what a trace depends on, cheap enough to be looked at before each use."""
 
+import sys
 import types
-from collections.abc import Callable, Mapping
-from functools import cache, partial
+from collections import deque
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 import xxhash
 
 from tfembed.saved_model.layer import HubLayer
 
-_PLAIN = (str, bytes, int, float, bool, complex, type(None))
+_PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, tf.DType))
+_CONTAINERS = (Mapping, list, tuple, set, frozenset, deque)
+_FUNCTIONS = (types.FunctionType, types.MethodType, staticmethod, classmethod, property, partial)
 _LIBRARIES = ("keras.", "keras_hub.", "tfembed.", "tensorflow.")
-_DEPTH = 3  # of containers in containers
+# Their code changes with an installation alone, and their objects are caches, locks and the like, layers excepted.
+_INSTALLED = sys.stdlib_module_names | {"keras", "keras_hub", "tensorflow", "tensorflow_text", "numpy", "tfembed"}
+_LOOKED_INTO = (keras.layers.Layer, keras.DTypePolicy, types.SimpleNamespace)
+# What Keras notes of layers as they are called, compiled, saved and unfrozen, and the links between their calls.
+_BOOKKEEPING = frozenset(
+    (
+        *("_inbound_nodes", "_outbound_nodes", "_nodes", "_nodes_by_depth", "_losses", "_loss_ids", "_metrics"),
+        *("_name", "name", "_path", "_parent_path", "_trainable", "_called", "built", "_lock", "_build_shapes_dict"),
+        *("_tracker", "_obj_reference_counts_dict", "_self_unconditional_dependency_names"),
+        *("optimizer", "_loss_tracker", "_compile_loss", "_compile_metrics", "_compile_config", "history", "compiled"),
+        *("train_function", "test_function", "predict_function", "stop_training", "_run_eagerly", "_jit_compile"),
+        *("steps_per_execution", "_distribute_strategy", "_distribute_reduction_method"),
+    )
+)
 
 
-class _Identity:
-    """An object that equals itself alone, and is kept alive so that no other object gets its address."""
+class PythonState:
+    """The state of an object at one moment: its attributes, and the code of its classes and functions.
 
-    __slots__ = ("_object",)
+    It follows attributes, containers, closures, default values and the global names that functions use, as far as
+    these did not come with Python, TensorFlow or Keras. NumPy arrays count by their content; tensors, variables and
+    lookup tables by their identity, whatever values they hold. Names, flags and what Keras notes as it runs do not
+    count. Two states may also differ where nothing that counts has changed.
 
-    def __init__(self, value: Any) -> None:
-        self._object = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and other._object is self._object
-
-    def __hash__(self) -> int:
-        return id(self._object)
-
-
-def state_of(layer: keras.layers.Layer | None) -> tuple[Any, ...]:
-    """Describe the settings and the code of a layer and of those in it, without the values of their variables.
-
-    It differs from an earlier state wherever a setting was changed in place, a vocabulary was set, or a method was
-    replaced. It may also differ where nothing that counts has changed.
+    Args:
+        value: The object, such as a layer with those inside it.
 
     Example:
         >>> layer = keras.layers.Dense(2, activation="relu")
-        >>> before = state_of(layer)
+        >>> before = PythonState(layer)
+        >>> layer.name, layer.trainable = "other", False
+        >>> PythonState(layer) == before
+        True
         >>> layer.activation = keras.activations.tanh
-        >>> state_of(layer) == before
+        >>> PythonState(layer) == before
         False
     """
-    if layer is None or isinstance(layer, HubLayer):  # a module cannot be edited
-        return ()
-    return tuple(item for part in layer._flatten_layers() for item in _state_of_one(part))
+
+    def __init__(self, value: Any) -> None:
+        self._values: list[Any] = []
+        self._held: dict[int, tuple[int, Any]] = {}  # as long as they live, nothing else has their ids
+        waiting = self._note([value])
+        while waiting:
+            value = waiting.pop()
+            if id(value) in self._held:
+                self._values.append(self._held[id(value)][0])
+                continue
+            self._held[id(value)] = len(self._held), value
+            self._values.append(type(value) if isinstance(value, _CONTAINERS) else id(value))
+            waiting += self._note(_inside(value))
+
+    def _note(self, values: Iterable[Any]) -> list[Any]:
+        """Note the contents of an object, and return those that have contents of their own."""
+        values = list(values)
+        kinds = list(map(type, values))  # True equals 1
+        self._values += [kinds, [value for value, kind in zip(values, kinds, strict=True) if kind in _PLAIN]]
+        return [value for value, kind in zip(values, kinds, strict=True) if kind not in _PLAIN]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PythonState) and self._values == other._values
 
 
-def _state_of_one(layer: keras.layers.Layer) -> list[Any]:
-    if isinstance(layer, HubLayer):
-        return [_Identity(layer)]
-    state: list[Any] = [_Identity(type(layer)), _code(type(layer).call), layer.dtype_policy.name]
-    for name, value in vars(layer).items():
-        if name not in _own_attributes():
-            state += [name, _describe(value, _DEPTH)]
-    return state
+def _inside(value: Any) -> Iterable[Any]:
+    """List the contents of an object."""
+    if isinstance(value, np.ndarray):
+        if value.dtype == object:
+            return [value.tolist()]
+        return [value.dtype.name, value.shape, xxhash.xxh3_128(value.tobytes()).hexdigest()]
+    if isinstance(value, Mapping):
+        return [*value, *value.values()]
+    if isinstance(value, _CONTAINERS):
+        return value
+    if isinstance(value, _FUNCTIONS):
+        return _inside_function(value)
+    if isinstance(value, type):
+        return _inside_class(value)
+    if isinstance(value, HubLayer):  # a module cannot be edited, but a callable can
+        return [value.fingerprint, value.resolved_object]
+    if isinstance(value, keras.Variable):
+        return [value._value]
+    return _inside_object(value)
 
 
-@cache
-def _own_attributes() -> frozenset[str]:
-    """Attributes of every layer, such as flags and trackers, which say nothing of what it computes."""
-    return frozenset([*vars(keras.layers.Layer()), "_loss_tracker", "compiled", "optimizer", "_compile_config"])
+def _inside_object(value: Any) -> Iterable[Any]:
+    kind = type(value)
+    if _is_installed(kind) and not isinstance(value, _LOOKED_INTO):
+        return []
+    attributes = {name: entry for name, entry in getattr(value, "__dict__", {}).items() if name not in _BOOKKEEPING}
+    slots = [name for base in kind.__mro__ for name in getattr(base, "__slots__", ()) if hasattr(value, name)]
+    return [kind, *attributes, *attributes.values(), *(getattr(value, name) for name in slots)]
 
 
-def _describe(value: Any, depth: int) -> Any:
-    if isinstance(value, _PLAIN):
-        return type(value).__name__, value
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        return value.dtype.name, value.shape, xxhash.xxh3_128(np.ascontiguousarray(value).tobytes()).hexdigest()
-    if isinstance(value, types.FunctionType):
-        return _code(value)
-    if isinstance(value, types.MethodType):
-        return _Identity(value.__self__), _code(value.__func__)
-    if depth and isinstance(value, Mapping):
-        return tuple((str(key), _describe(entry, depth - 1)) for key, entry in value.items())
-    if depth and isinstance(value, list | tuple | set | frozenset):
-        return tuple(_describe(entry, depth - 1) for entry in value)
-    if isinstance(value, partial):
-        return _Identity(value.func), _describe([value.args, value.keywords], depth)
-    if depth and hasattr(value, "__dict__") and not type(value).__module__.startswith(_LIBRARIES):
-        return _Identity(value), _describe(vars(value), depth - 1)  # settings in an object of a user's own
-    return _Identity(value)
+def _inside_class(kind: type) -> Iterable[Any]:
+    """List the methods and settings of a class, and the classes that it inherits from."""
+    own = {name: value for name, value in vars(kind).items() if isinstance(value, _FUNCTIONS) or type(value) in _PLAIN}
+    return [*own, *own.values(), *(base for base in kind.__bases__ if base is not object)]
 
 
-def _code(function: Callable[..., Any]) -> Any:
-    """Describe a function: its code, its constants, defaults and what it closes over."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return _Identity(function)
-    cells = [_content(cell) for cell in getattr(function, "__closure__", None) or ()]
-    defaults = (getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None))
-    return _Identity(code), tuple(cells), _describe(defaults, _DEPTH)
+def _inside_function(function: Any) -> Iterable[Any]:
+    if isinstance(function, types.MethodType):
+        return [function.__func__, function.__self__]
+    if isinstance(function, staticmethod | classmethod):
+        return [function.__func__]
+    if isinstance(function, property):
+        return [function.fget]
+    if isinstance(function, partial):
+        return [function.func, function.args, function.keywords]
+    if _is_installed(function):
+        return [function.__code__]
+    empty = types.CellType()
+    cells = [cell.cell_contents for cell in function.__closure__ or () if cell != empty]
+    settings = [function.__code__, function.__defaults__, function.__kwdefaults__]
+    return [*settings, *cells, *_named(_names(function.__code__), function.__globals__)]
 
 
-def _content(cell: Any) -> Any:
-    try:
-        value = cell.cell_contents
-    except ValueError:  # it is empty
-        return None
-    return value if isinstance(value, _PLAIN) else _Identity(value)
+def _names(code: types.CodeType) -> set[str]:
+    """List the names that a function looks up, in it and in those that it defines."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return set(code.co_names).union(*map(_names, inner))
+
+
+def _named(names: Iterable[str], scope: Mapping[str, Any]) -> list[Any]:
+    """List what names stand for, in modules too, as far as these are not installed."""
+    scopes: list[Mapping[str, Any]] = [scope]
+    values: list[Any] = []
+    for searched in scopes:
+        present = [searched[name] for name in sorted(names) if name in searched]
+        modules = [value for value in present if isinstance(value, types.ModuleType) and not _is_installed(value)]
+        scopes += [vars(module) for module in modules if not any(vars(module) is known for known in scopes)]
+        values += present
+    return values
+
+
+def _is_installed(value: Any) -> bool:
+    module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", "")
+    return str(module).partition(".")[0] in _INSTALLED
 
 
 def own_code(layer: keras.layers.Layer | None) -> list[str]:

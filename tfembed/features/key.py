@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfembed.data import fingerprint
-from tfembed.encoders.composition import consists_of, hash_array, own_name, settings_of
+from tfembed.encoders.composition import hash_array, settings_of
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.python_state import own_code
 
@@ -24,11 +26,12 @@ def feature_key(encoder: Encoder, examples: np.ndarray, cut: int) -> str:
     """Name the features of examples at a cut: 40 hexadecimal digits.
 
     The key covers the examples' bytes in their order, the encoder's spec, sequence length and compute type, its
-    preprocessing with weights, vocabulary and code, the graph in front of the cut with its constants and lookup tables,
-    the weights there, the cut, and the format of the store. What is behind the cut does not count, nor do flags.
+    preprocessing with weights and vocabulary, the graph in front of the cut with its constants and lookup tables, the
+    code of both, the weights there, the cut, and the format of the store. What is behind the cut does not count, nor do
+    flags.
 
     Features of an encoder that calls Python code are known by the object itself: they are found again in this process
-    only.
+    only, until it is changed.
 
     Args:
         encoder: The encoder as it is now.
@@ -45,7 +48,9 @@ def feature_key(encoder: Encoder, examples: np.ndarray, cut: int) -> str:
         False
     """
     blocks = encoder.blocks[:cut]
-    parts = _described(encoder, cut) | {
+    is_raw = examples.dtype.kind in "OUST"  # texts, or images that are yet to be decoded
+    form = tf.TensorSpec([None], tf.string) if is_raw else tf.TensorSpec([None, *examples.shape[1:]], examples.dtype)
+    parts = _described(encoder, cut, [form]) | {
         "format": _FORMAT,
         "cut": cut,
         # Stored features are called after layers at the cut, which Keras numbers as they are made.
@@ -70,7 +75,15 @@ def encoder_key(encoder: Encoder) -> str:
         >>> encoder_key(load_encoder("glyphs")) == encoder_key(load_encoder("glyphs"))
         True
     """
-    return _hash(_described(encoder, len(encoder.blocks)) | _in_training(encoder))
+    return _hash(_described(encoder, len(encoder.blocks), list(_forms(encoder))) | _in_training(encoder))
+
+
+def _forms(encoder: Encoder) -> Iterator[tf.TensorSpec]:
+    """List the forms of raw examples: texts or encoded images; pixels of any size, and of the encoder's own."""
+    yield tf.TensorSpec([None], tf.string)
+    if encoder.spec.kind == "image":
+        yield tf.TensorSpec([None, None, None, 3], tf.uint8)
+        yield tf.TensorSpec([None, *(encoder.spec.image_size or (8, 8)), 3], tf.uint8)
 
 
 def _in_training(encoder: Encoder) -> dict[str, Any]:
@@ -78,14 +91,14 @@ def _in_training(encoder: Encoder) -> dict[str, Any]:
     return {"settings": settings_of(encoder.body), "code": own_code(encoder.body)}
 
 
-def _described(encoder: Encoder, cut: int) -> dict[str, Any]:
+def _described(encoder: Encoder, cut: int, forms: list[tf.TensorSpec]) -> dict[str, Any]:
     """Describe all that an encoder computes in front of a cut, as JSON values."""
     return {
         "spec": {name: value for name, value in asdict(encoder.spec).items() if name not in _PROSE},
         "compute": encoder.compute,
         "sequence_length": encoder.sequence_length,
-        "preprocessing": consists_of(encoder.preprocessing),
-        "body": (encoder.body_fingerprint(cut) or own_name(encoder.body)) if cut else None,
+        "preprocessing": encoder.preparation_fingerprint(forms),
+        "body": encoder.body_fingerprint(cut) if cut else None,
         "weights": [[hash_array(variable) for variable in block.variables] for block in encoder.blocks[:cut]],
     }
 
