@@ -8,6 +8,8 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.model_selection import LeaveOneOut, StratifiedKFold, cross_val_score
 from threadpoolctl import threadpool_limits
 
+from tfembed.data import Split
+from tfembed.data.draws import draw_folds
 from tfembed.solution import solve_linear
 
 
@@ -178,6 +180,45 @@ def test_copies_do_not_make_the_loss_look_better(task):
     )
     assert leaking < 0.75 * alone
     assert grouped > 0.9 * alone
+
+
+@pytest.mark.parametrize("task", ["classification", "multi_label", "regression"])
+def test_derived_rows_are_not_measured(task):
+    """Descriptions that are easy to tell apart do not make the loss of what is left out look better."""
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    labels = {"classification": y, "multi_label": np.eye(2)[y], "regression": 2.0 * y - 1}[task]
+    chance = np.concatenate([np.repeat(np.arange(10), 2)] * 2)  # the first half has both labels for each embedding
+    x = np.concatenate([np.eye(12)[chance[:20]], np.eye(12)[10 + y[20:]]]).astype("float32")
+    solved = solve_linear(
+        x + rng.normal(0, 1e-3, x.shape).astype("float32"),
+        labels,
+        task=task,
+        seed=0,
+        balanced=False,
+        is_derived=np.arange(40) >= 20,
+    )
+    assert solved.loss > (0.95 if task == "regression" else 0.95 * np.log(2))
+
+
+def test_a_fold_may_lack_a_class():
+    """Left out groups that have none of a class count like any: the loss is that of scikit-learn's models."""
+    rng = np.random.default_rng(50)
+    labels, groups = rng.permutation(np.repeat([0, 1, 2], 10)), rng.integers(0, 8, 30) ** 2 // 6
+    x = rng.normal(0, 0.5, (30, 3)).astype("float32") + np.eye(3, dtype="float32")[labels]
+    split = Split(examples=x, labels=labels, groups=groups)
+    folds = draw_folds(split, "classification", 5, 0)
+    assert min(len(np.unique(labels[held])) for _, held in folds) < 3
+    solved = solve_linear(x, labels, task="classification", seed=0, balanced=False, groups=groups)
+    scaled, losses = (x - x.mean(axis=0)) / spread(x), []
+    for strength in GRID:
+        models = [LogisticRegression(C=strength, max_iter=10_000).fit(scaled[a], labels[a]) for a, _ in folds]
+        said = [
+            m.predict_log_proba(scaled[b])[np.arange(len(b)), labels[b]]
+            for m, (_, b) in zip(models, folds, strict=True)
+        ]
+        losses.append(-np.mean([row.mean() for row in said]))
+    assert solved.loss == pytest.approx(min(losses), abs=5e-3)
 
 
 @pytest.mark.parametrize(("task", "labels"), [("classification", [0, 0, 1, 1]), ("regression", [0.0, 1.0, 2.0, 3.0])])

@@ -190,3 +190,15 @@ def test_what_cannot_be_described_leaves_the_encoder_as_it_was():
     with pytest.raises(ValueError, match=r"depths \[9\]: the encoder has 3 blocks, pass depths from 1 to 2"):
         te.linear_probe(depths=(1, 9)).describe(encoder)
     assert encoder.num_frozen == 2
+
+
+@pytest.mark.parametrize("depths", [3, "12", ("a",)])
+def test_depths_are_a_list_of_whole_numbers(depths):
+    """Anything else is refused in the words of the argument."""
+    with pytest.raises(ValueError, match=r"depths .*: pass a list of whole numbers"):
+        te.linear_probe(depths=depths)
+
+
+def test_a_probe_of_no_depths_is_the_plain_one():
+    """An empty list is as good as an empty tuple."""
+    assert te.linear_probe(depths=[]) == te.linear_probe()

@@ -159,7 +159,7 @@ def _left_out_losses(x: np.ndarray, y: np.ndarray, folds: list[Fold], options: d
                 Cs=wanted,
                 l1_ratios=(0,),
                 cv=folds,
-                scoring="neg_log_loss",
+                scoring=_negative_log_loss,
                 use_legacy_attributes=False,
                 refit=False,
                 tol=_ENOUGH_TO_CHOOSE,
@@ -169,6 +169,13 @@ def _left_out_losses(x: np.ndarray, y: np.ndarray, folds: list[Fold], options: d
             best = _GRID.index(min(losses, key=lambda each: losses[each]))
             wanted = tuple(each for each in _GRID[max(best - 1, 0) : best + 2] if each not in losses)
     return losses
+
+
+def _negative_log_loss(model: Any, x: np.ndarray, y: np.ndarray) -> float:
+    """Score a fold that may lack a class, which `"neg_log_loss"` refuses in scikit-learn 1.8."""
+    from sklearn.metrics import log_loss
+
+    return -float(log_loss(y, model.predict_proba(x), labels=model.classes_))
 
 
 def _solve_ridge(rows: Split, seed: int) -> tuple[np.ndarray, np.ndarray, float | None]:

@@ -80,9 +80,11 @@ def linear_probe(*, depths: tuple[int, ...] = ()) -> Strategy:
         >>> linear_probe(depths=(4, 6)).name
         'linear_probe(depths=(4, 6))'
     """
-    if not depths:
+    if depths == ():
         return Strategy(name="linear_probe", phases=(_PROBE,))
-    probe = Phase(name="probe", solve=True, epochs=50, depths=tuple(depths))
+    probe = Phase(name="probe", solve=True, epochs=50, depths=depths)
+    if not probe.depths:
+        return linear_probe()
     return Strategy(name=f"linear_probe(depths={probe.depths})", phases=(probe,))
 
 

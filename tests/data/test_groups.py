@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -89,6 +90,8 @@ def test_rows_without_groups_or_duplicates_have_none() -> None:
     [
         (["a", None, *"b" * 58], r"groups\[1\]: the group is missing"),
         (["a", float("nan"), *"b" * 58], r"groups\[1\]: the group is missing"),
+        (["a", np.float32("nan"), *"b" * 58], r"groups\[1\]: the group is missing"),
+        (pd.Series(["a", pd.NA, *"b" * 58], dtype="string"), r"groups\[1\]: the group is missing"),
         (["a", 1.5, *"b" * 58], r"groups\[1\]: the group 1.5 is neither a text nor a whole number"),
         (["a"], "60 examples have 1 groups"),
         (

@@ -4,7 +4,6 @@ import dataclasses
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +17,7 @@ from tiny_encoders import pixels, tiny_image_encoder, tiny_text_encoder
 import tfembed as te
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.preprocessing import ImagePreprocessing
-from tfembed.encoders.python_state import PythonState, _hash_code
+from tfembed.encoders.python_state import _hash_code
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.features import feature_key
 from tfembed.features.key import encoder_key
@@ -514,20 +513,6 @@ def test_a_vocabulary_inside_the_body_is_in_both_keys():
     second = cache.get(encoder, texts, cut).batch(np.arange(2))["inputs"]
     assert not np.array_equal(first, second)
     np.testing.assert_allclose(second, encoder(list(texts)), atol=1e-6)
-
-
-def test_a_setting_inside_of_an_object_is_noticed():
-    """What a user keeps in an object or a partial function of its own belongs to the state of the layer."""
-    layer = Shift()
-    layer.options = SimpleNamespace(scale=1.0)
-    layer.function = partial(np.power, 2)
-    before = PythonState(layer)
-    assert PythonState(layer) == before
-    layer.options.scale = 2.0
-    assert PythonState(layer) != before
-    layer.options.scale = 1.0
-    layer.function = partial(np.power, 3)
-    assert PythonState(layer) != before
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])

@@ -10,7 +10,7 @@ from tiny_encoders import Letters, tiny_image_encoder, tiny_text_encoder
 from tiny_models import write_text_module
 
 import tfembed as te
-from tfembed.features import encode, fit_sequence_length
+from tfembed.features import encode, fit_sequence_length, lengths
 
 COPY = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"  # Keras, when it saves
 
@@ -31,6 +31,22 @@ def test_the_limit_is_the_99th_percentile(caplog):
     assert record.name.startswith("tfembed.")
     assert "cut off at 8 tokens (the 99th percentile" in record.message
     assert "1 of 121 are longer, up to 16 tokens" in record.message
+
+
+def test_one_text_of_fifty_is_not_cut_off(caplog):
+    """The 99th percentile is the length of a text, which at least 99 in a hundred do not exceed."""
+    assert fit_sequence_length(tiny_text_encoder(), texts_of(*[8] * 49, 9)) == 16
+
+
+def test_of_many_texts_some_are_looked_at(caplog, monkeypatch):
+    """Of 24 texts, where 10 are looked at at most, it is every third, from the first on."""
+    monkeypatch.setattr(lengths, "_MOST_LOOKED_AT", 10)
+    assert fit_sequence_length(tiny_text_encoder(), texts_of(*[12, 3, 16] * 8)) == 16
+    assert not caplog.records
+    tiny = tiny_text_encoder()
+    tiny.limit_length(4)
+    fit_sequence_length(tiny, texts_of(*[12, 3, 16] * 8))
+    assert "8 of 8 are longer, up to 12 tokens" in caplog.text
 
 
 def test_where_nothing_is_cut_off_no_warning_is_given(caplog):

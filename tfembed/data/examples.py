@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfembed.data.image_files import check_images, looks_like_image
+from tfembed.data.raw_labels import is_missing
 
 Place = Callable[[int], str]
 """Tells a reader where an example stands: `place(3) == "intents.csv, line 5"`."""
@@ -116,7 +117,7 @@ def _as_text(value: Any, place: Place, position: int) -> str:
 
 
 def _checked_text(value: Any) -> str:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
+    if is_missing(value):
         raise ValueError("the text is missing. Fill it in, or remove the row.")
     if isinstance(value, bytes):
         try:

@@ -1,7 +1,6 @@
 """Groups: rows that must not straddle splits, because they share a name or are the same example."""
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from numbers import Integral
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfembed.data.examples import Place
+from tfembed.data.raw_labels import is_missing
 
 
 def group_names(values: Sequence[Any] | np.ndarray, place: Place) -> list[str]:
@@ -34,7 +34,7 @@ def group_names(values: Sequence[Any] | np.ndarray, place: Place) -> list[str]:
 def _group_name(value: Any, place: Place, row: int) -> str:
     if isinstance(value, str) and value.strip():
         return value.strip()
-    if value is None or isinstance(value, str) or (isinstance(value, float) and math.isnan(value)):
+    if is_missing(value) or isinstance(value, str):
         raise ValueError(f"{place(row)}: the group is missing. Fill it in, or remove the row.")
     if isinstance(value, Integral) or (isinstance(value, float) and value.is_integer()):
         return str(int(value))

@@ -14,10 +14,22 @@ LISTS = (list, tuple, set, frozenset, np.ndarray)
 _LARGEST = float(np.finfo(np.float32).max)
 
 
+def is_missing(value: Any) -> bool:
+    """Check whether a value is None, NaN, or the NA or NaT of pandas.
+
+    Example:
+        >>> is_missing(np.float32("nan")), is_missing("")
+        (True, False)
+    """
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and math.isnan(value)
+
+
 def check_present(label: Any) -> None:
-    """Refuse None, NaN and blank text."""
+    """Refuse missing values and blank text."""
     is_blank = isinstance(label, str) and not label.strip()
-    if label is None or is_blank or (isinstance(label, float) and math.isnan(label)):
+    if is_missing(label) or is_blank:
         raise ValueError("the label is missing. Fill it in, or remove the row.")
 
 

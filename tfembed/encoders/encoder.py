@@ -80,7 +80,6 @@ class Encoder(keras.layers.Layer):
         self._parts: Parts | None = None
         self._dim, self.trained_with = dim, trained_with
         self.sequence_length, self.chooses_length = sequence_length, sequence_length is None
-        self._has_separator: bool | None = None
         self._unfrozen: Any = False
         # In objects that TensorFlow does not look into: an export would take the functions along.
         self._traces = SimpleNamespace(state=None, graphs=FrozenGraphs(), hashes={}, own_name=uuid.uuid4().hex)
@@ -197,10 +196,10 @@ class Encoder(keras.layers.Layer):
 
     def _keeps_separator(self) -> bool:
         """Tell whether a truncated text keeps its last token, a separator, or its first tokens alone."""
-        if self._has_separator is None:
+        if self._tokens.has_separator is None:
             with tf.init_scope(), tf.name_scope(""):  # also where a model is being traced
-                self._has_separator = ends_with_separator(self._preprocessed(tf.constant(["", "a"])))
-        return self._has_separator
+                self._tokens.has_separator = ends_with_separator(self._preprocessed(tf.constant(["", "a"])))
+        return self._tokens.has_separator
 
     def _preprocessed(self, examples: Any) -> dict[str, Any]:
         prepared = examples if self.preprocessing is None else self.preprocessing(examples)

@@ -16,7 +16,8 @@ from tfembed.saved_model.graph import data_inputs, tf_variable
 # Ops that call back into Python: their code is not in the graph.
 _PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 _TABLES = frozenset({"LookupTableFindV2", "LookupTableExportV2"})
-_WRITES = ("LookupTableInsert", "LookupTableImport", "LookupTableRemove")
+_TABLE_WRITES = ("LookupTableInsert", "LookupTableImport", "LookupTableRemove")
+_VARIABLE_WRITES = ("Assign", "ResourceScatter", "ResourceApply", "Scatter")
 _OPAQUE = "opaque"
 _NAMES = frozenset({"shared_name", "container", "config", "config_proto", "executor_type"})
 
@@ -30,7 +31,7 @@ class GraphHash:
         tables: Handle of each lookup table that the function reads, with the types of its keys and values.
         variables: Variables that the function reads and its caller did not list.
         is_whole: Whether nothing is missing: resources that cannot be examined, such as the model of a tokenizer, and
-            tables that the function itself writes to, such as a tokenizer's cache.
+            variables and tables that the function itself writes to, such as a tokenizer's cache.
     """
 
     structure: str
@@ -71,7 +72,10 @@ def hash_graph(function: Any, variables: Sequence[Any]) -> GraphHash | None:
     sources = {name: captures.describe(name, place) for place, name in enumerate(inputs)}
     walk = _Walk(graph_def.node, sources, _Functions(graph_def))
     structure = walk.hash([tensor.name for tensor in function.outputs])
-    return GraphHash(structure, tuple(captures.tables), tuple(captures.variables), [_OPAQUE] not in sources.values())
+    is_whole = [_OPAQUE] not in sources.values() and not any(
+        node.op.startswith(_VARIABLE_WRITES) for node in _all_nodes(graph_def)
+    )
+    return GraphHash(structure, tuple(captures.tables), tuple(captures.variables), is_whole)
 
 
 class _Captures:
@@ -133,6 +137,7 @@ class _Walk:
         self._nodes = {node.name: node for node in nodes}
         self._sources, self._functions = sources, functions
         self._places: dict[str, int] = {}
+        self._loops: list[str] = []
         self._digest = hashlib.blake2b(digest_size=20)
 
     def hash(self, outputs: Sequence[str]) -> str:
@@ -140,15 +145,25 @@ class _Walk:
         roots = list(map(_reference, outputs))
         for name, _ in roots:
             self._visit(name)
+        for name in self._loops:  # grows as loops in loops are visited
+            [(source, port)] = self._inputs(name)
+            self._visit(source)
+            self._add([self._places[name], self._places[source], port])
         self._add([[self._places[name], port] for name, port in roots])
         return self._digest.hexdigest()
+
+    def _inputs(self, name: str) -> list[tuple[str, str]]:
+        # TensorFlow gives control inputs no order that lasts.
+        return [] if name in self._sources else list(map(_reference, data_inputs(self._nodes[name])))
 
     def _visit(self, root: str) -> None:
         stack = [root]
         while stack:
             name = stack[-1]
-            # TensorFlow gives control inputs no order that lasts.
-            inputs = [] if name in self._sources else list(map(_reference, data_inputs(self._nodes[name])))
+            inputs = self._inputs(name)
+            if name in self._nodes and self._nodes[name].op == "NextIteration":  # where a loop of TensorFlow 1 closes
+                self._loops += [name] if name not in self._places else []
+                inputs = []
             missing = [source for source, _ in inputs if source not in self._places]
             if name in self._places or not missing:
                 stack.pop()
@@ -193,7 +208,7 @@ def _all_nodes(graph_def: GraphDef) -> Iterable[NodeDef]:
 
 def _table_types(graph_def: GraphDef) -> list[tuple[tf.DType, tf.DType]]:
     """Types of keys and values of the lookup tables that a graph reads; none where it writes to tables too."""
-    if any(node.op.startswith(_WRITES) for node in _all_nodes(graph_def)):
+    if any(node.op.startswith(_TABLE_WRITES) for node in _all_nodes(graph_def)):
         return []
     names = {"LookupTableFindV2": ("Tin", "Tout"), "LookupTableExportV2": ("Tkeys", "Tvalues")}
     pairs = [[node.attr[key].type for key in names[node.op]] for node in _all_nodes(graph_def) if node.op in _TABLES]

@@ -19,7 +19,11 @@ _REFUSALS = (AttributeError, LookupError, NotImplementedError, RuntimeError, Typ
 
 
 class TracedTokens:
-    """What an encoder makes of raw examples before its body, in graphs traced anew where that was changed in place."""
+    """What an encoder makes of raw examples before its body, in graphs traced anew where that was changed in place.
+
+    Attributes:
+        has_separator: Whether texts end with a separator; None until somebody has looked, and after a change.
+    """
 
     def __init__(self) -> None:
         self._state: PythonState | None = None
@@ -29,6 +33,7 @@ class TracedTokens:
         self._graphs: dict[tf.TensorSpec, Any] = {}
         self._hashes: dict[tf.TensorSpec, GraphHash | None] = {}
         self._own_name = uuid.uuid4().hex
+        self.has_separator: bool | None = None
 
     def __call__(self, texts: Any, prepare: Prepare, preprocessing: keras.layers.Layer | None) -> dict[str, Any]:
         """Prepare texts.
