@@ -1,6 +1,7 @@
 """The command line."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -143,13 +144,16 @@ def test_train_on_images(image_run: tuple[Path, dict[str, Any]]) -> None:
 
 
 def test_train_on_texts(text_run: tuple[Path, str]) -> None:
-    """For people, training prints a line for each part, and what to do next."""
+    """For people, training prints what it learned from, a line for each split, and what to do next."""
     out, printed = text_run
-    lines = printed.splitlines()
+    first, *lines = printed.splitlines()
+    assert re.fullmatch(r"\d+ examples \(\d+ train, \d+ validation, \d+ test\), 2 classes, encoder \S+", first)
     assert [line.split()[0] for line in lines[:3]] == ["train", "validation", "test"]
-    assert "accuracy" in lines[0]
-    assert "seed 0" in lines[3]
-    assert f"tfembed predict {out}" in lines[4]
+    assert re.search(r"accuracy [\d.]+ % \(\d+ of \d+\)", lines[0])
+    assert re.search(r"accuracy [\d.]+ % \(\d+ of \d+; \d+ to \d+\)  macro_f1 [\d.]+ \([\d.]+ to [\d.]+\)", lines[2])
+    assert "95 %" in lines[3]
+    assert "seed 0" in lines[4]
+    assert f"tfembed predict {out}" in lines[5]
 
 
 def test_train_a_regression(place: Path) -> None:
@@ -259,8 +263,25 @@ def test_export_measures_on_what_the_run_has_not_learned_from(place: Path, text_
     validation = te.load_text(record["recipe"]["source"]).validation
     assert told["quantization"]["num_examples"] == len(validation)
     assert told["quantization"]["before"] == pytest.approx(record["result"]["metrics"]["validation"]["accuracy"])
-    assert 0 <= told["reject_below"] <= 1
+    assert told["rejection"]["threshold"] == told["reject_below"]
+    assert (told["rejection"]["in_scope"], told["rejection"]["out_of_scope"]) == (len(validation), 2)
     assert "bfloat16: weights of" in _run("export", text_run[0], place / "models" / "texts", *options[:2])
+
+
+def test_export_keeps_a_share_of_the_classes(
+    place: Path, text_run: tuple[Path, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """--keep-in-scope chooses the score; what it costs is printed, and that few examples hardly say so."""
+    printed = _run("export", text_run[0], place / "models" / "kept", "--keep-in-scope", 1)
+    assert re.search(
+        r"label is __none__ below a score of 0\.\d+: refuses 0\.0 % of in-scope inputs \(0 of \d+; 0 to", printed
+    )
+    assert "out-of-scope" not in printed
+    assert re.search(r"\d+ in-scope examples are few", caplog.text)
+    measured = _run("export", text_run[0], place / "models" / "kept", "--reject-below", 1)
+    assert "refuses 100.0 % of in-scope inputs" in measured
+    with pytest.raises(ValueError, match="leave --reject-below out"):
+        _run("export", text_run[0], place / "models" / "kept", "--keep-in-scope", 0.9, "--reject-below", 0.5)
 
 
 def test_export_without_the_data(

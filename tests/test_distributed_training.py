@@ -15,6 +15,7 @@ from two_machines import two_machines
 import tfembed as te
 from tfembed.distribution import open_distribution
 from tfembed.running import run_phase
+from tfembed.train import execute
 
 FOLDER = Path(__file__).parent
 
@@ -135,9 +136,10 @@ def test_a_phase_that_is_stopped_leaves_plain_variables() -> None:
 
     phase = te.Phase(name="whole", unfreeze=True, epochs=2, learning_rate=1e-2)
     strategy = te.Strategy(name="whole", phases=(phase,))
-    distribution = tf.distribute.MirroredStrategy(["/cpu:0"])
+    distribution, cache = tf.distribute.MirroredStrategy(["/cpu:0"]), te.FeatureCache.in_memory()
+    run = partial(run_phase, balanced=False, cache=cache, distribution=distribution, on_epoch=stop)
     with pytest.raises(KeyboardInterrupt):
-        te.train(model, data, strategy, distribution=distribution, run=partial(run_phase, on_epoch=stop))
+        execute(model, data, strategy, seed=0, run=run, cache=cache)
     assert all(a is b.value for a, b in zip(own, model.variables, strict=True))
     assert any(not np.array_equal(a, b.numpy()) for a, b in zip(before, model.variables, strict=True))
     assert not encoder.parts.has_copies

@@ -28,11 +28,12 @@ LEVELS = (
     ("runs", "export"),
     ("train",),
     ("running", "validation", "batches", "supervised_contrastive", "optimizers"),
-    ("calibration",),
+    ("calibration", "rejection"),
     ("predict", "features", "builders", "augmentation", "distribution", "neighbours"),
     ("strategies",),
     ("description",),  # what a strategy does to an encoder, in words
     ("startup",),
+    ("intervals",),
     ("encoders", "heads", "solution", "phases", "data", "progress"),
     ("saved_model", "resources", "serving", "installed", "allocator", "registration"),
 )

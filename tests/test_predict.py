@@ -39,8 +39,8 @@ def test_certainty_that_is_wrong_costs_a_finite_loss():
     """A probability of zero counts as one in ten million."""
     found = measure("classification", split([1, 0]), np.array([[1.0, 0.0], [1.0, 0.0]]))
     assert found["loss"] == pytest.approx(-np.log(1e-7) / 2)
-    several = measure("multi_label", split(np.array([[1.0, 0.0]])), np.array([[0.0, 0.0]]))
-    assert several["loss"] == pytest.approx((-np.log(1e-7) - np.log1p(-1e-7)) / 2)
+    several = measure("multi_label", split(np.array([[1.0, 0.0, 0.0]])), np.array([[0.0, 0.0, 1.0]]))
+    assert several["loss"] == pytest.approx((-2 * np.log(1e-7) - np.log1p(-1e-7)) / 3, rel=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -9,6 +9,7 @@ from tiny_encoders import pixels, tiny_image_encoder
 import tfembed as te
 from tfembed.predict import parts_of
 from tfembed.running import run_phase
+from tfembed.train import execute
 
 HEADS = {"linear": te.linear_head(), "mlp": te.mlp_head([8], dropout=0.0), "cosine": te.cosine_head()}
 BRIGHTNESS = np.random.default_rng(1).uniform(0, 150, 32)
@@ -79,14 +80,35 @@ def test_a_phase_that_is_worse_than_the_mean_is_undone(head, validation):
 
 
 @pytest.mark.parametrize("validation", [0.25, 0])
-def test_a_phase_that_is_worse_than_the_mean_leaves_a_better_one(validation):
+def test_a_phase_that_is_worse_than_the_mean_leaves_a_better_one(validation, caplog):
     """What the probe learnt is put back where fine-tuning ends up worse than the mean."""
     probed, tuned, dataset = regressor(), regressor(), data(TARGETS, validation)
     probe = te.linear_probe().phases[0]
     te.train(probed, dataset, te.linear_probe())
     both = te.Strategy(name="both", phases=(probe, phase(learning_rate=30.0, unfreeze=True)))
-    assert [each.kept for each in te.train(tuned, dataset, both).phases] == [True, False]
+    caplog.clear()
+    result = te.train(tuned, dataset, both)
+    assert [each.kept for each in result.phases] == [True, False]
     np.testing.assert_allclose(values(tuned), values(probed), rtol=1e-5)
+    worse = result.phases[1]
+    assert (worse.judged_on, worse.judged_by) == (
+        ("validation", "earlier weights") if validation else ("training", "mean")
+    )
+    assert worse.loss > worse.earlier_loss
+    told = f"{worse.judged_on} loss {worse.loss:.3g}, {'probe' if validation else 'always predicting the mean'} "
+    assert [record.message for record in caplog.records] == [f"{worse.name} undone: {told}{worse.earlier_loss:.3g}"]
+
+
+def test_a_phase_that_is_kept_tells_both_losses(caplog):
+    """Judged by the loss before it, nothing is warned of; what cannot be judged has no loss."""
+    dataset = data(TARGETS, 0.25)
+    result = te.train(regressor(), dataset, te.linear_probe())
+    assert result.phases[0].loss <= result.phases[0].earlier_loss
+    assert not caplog.records
+    classes = te.Dataset.from_arrays(pixels(8), ["a", "b"] * 4, validation=0, test=0)
+    model = te.build_image_classifier(tiny_image_encoder(), classes.class_names)
+    first = te.train(model, classes, te.linear_probe()).phases[0]
+    assert (first.loss, first.earlier_loss, first.judged_on, first.judged_by) == (None,) * 4
 
 
 def test_a_first_solution_that_is_worse_than_the_mean_is_undone():
@@ -106,11 +128,13 @@ def test_a_model_that_is_trained_again_begins_as_it_was(head):
     te.train(model, data(), one(epochs=5))
     expected = values(model, NEW)
 
+    cache = te.FeatureCache.in_memory()
+
     def run(parts, *args, **options):
         seen.append(parts.last(parts.head(parts.encoder(NEW))).numpy()[:, 0])
-        return run_phase(parts, *args, **options)
+        return run_phase(parts, *args, balanced=False, cache=cache, **options)
 
-    te.train(model, data(TARGETS * 3 + 100), one(), run=run)
+    execute(model, data(TARGETS * 3 + 100), one(), seed=0, run=run, cache=cache)
     np.testing.assert_allclose(seen[0], expected, rtol=1e-3)
     assert parts_of(model).target_scale[0] > 100
 

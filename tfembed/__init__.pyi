@@ -6,7 +6,6 @@ from .builders import build_image_regressor as build_image_regressor
 from .builders import build_text_classifier as build_text_classifier
 from .builders import build_text_regressor as build_text_regressor
 from .calibration import calibrate as calibrate
-from .calibration import rejection_threshold as rejection_threshold
 from .data import Dataset as Dataset
 from .data import Split as Split
 from .data import load_images as load_images
@@ -39,6 +38,9 @@ from .phases import Phase as Phase
 from .predict import Predictions as Predictions
 from .predict import evaluate as evaluate
 from .predict import predict as predict
+from .rejection import RejectionCost as RejectionCost
+from .rejection import measure_rejection as measure_rejection
+from .rejection import rejection_threshold as rejection_threshold
 from .report import write_report as write_report
 from .resources import resource_path as resource_path
 from .runs import load_run as load_run

@@ -1,8 +1,6 @@
-"""Calibration: scores that mean what they say, and a score below which an input is none of the classes."""
+"""Calibration: scores that mean what they say."""
 
 import logging
-from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -97,42 +95,3 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, num_bins: i
     bins = np.minimum((scores * num_bins).astype(int), num_bins - 1)
     gaps = [abs((scores[bins == i] - right[bins == i]).mean()) * (bins == i).mean() for i in np.unique(bins)]
     return float(sum(gaps))
-
-
-def rejection_threshold(
-    model: keras.Model, known: Sequence[Any] | np.ndarray, unknown: Sequence[Any] | np.ndarray
-) -> float:
-    """Choose the score below which an input is taken for none of the classes; for `export(reject_below=...)`.
-
-    It is the one that tells known from unknown best: the share of known examples at or above it plus the share of
-    unknown ones below it is largest. Calibrate first, since the scores move with the temperature.
-
-    Args:
-        model: A classifier from one of the builders.
-        known: Examples of its classes, `(n,)` or pixels as `predict` takes them, that the model was not trained on:
-            `data.validation.examples`.
-        unknown: Examples of none of the classes, likewise.
-
-    Returns:
-        A score in [0, 1].
-
-    Raises:
-        ValueError: If the model has no classes that exclude each other, or there are no examples of either.
-
-    Example:
-        >>> import tfembed as te
-        >>> model = te.build_image_classifier(te.load_encoder("glyphs"), ["a", "b"])
-        >>> 0 <= te.rejection_threshold(model, np.zeros([2, 8, 8], "uint8"), np.ones([2, 8, 8], "uint8")) <= 1
-        True
-    """
-    task = parts_of(model).task
-    if task != "classification":
-        raise ValueError(f"The model is for a {task}: expected a classifier of classes that exclude each other.")
-    if not len(known) or not len(unknown):
-        raise ValueError(f"There are {len(known)} known and {len(unknown)} unknown examples: expected some of each.")
-    inside, outside = (np.sort(predict(model, each).probabilities.max(axis=1)) for each in (known, unknown))
-    scores = np.unique(np.concatenate([inside, outside]))
-    candidates = np.concatenate([[0.0], (scores[:-1] + scores[1:]) / 2, [1.0]])
-    kept = 1 - np.searchsorted(inside, candidates) / len(inside)
-    rejected = np.searchsorted(outside, candidates) / len(outside)
-    return float(candidates[np.argmax(kept + rejected)])

@@ -1,7 +1,7 @@
 """Phase: one stage of training with a fixed set of trainable variables. A value; strategies are made of them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any
@@ -156,6 +156,31 @@ def _finite(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise TypeError
     return float(value)
+
+
+def describe_undone(phases: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Describe each phase that was undone, with the loss that it came to and the one that it had to reach.
+
+    Args:
+        phases: Results of the phases of a strategy in their order, as JSON values; see `PhaseResult`.
+
+    Example:
+        >>> probe = {"name": "probe", "kept": True}
+        >>> losses = {"loss": 0.62, "earlier_loss": 0.29, "judged_on": "validation", "judged_by": "earlier weights"}
+        >>> describe_undone([probe, {"name": "fine-tune", "kept": False} | losses])
+        ['fine-tune undone: validation loss 0.62, probe 0.29']
+    """
+    lines, earlier = [], "before"
+    for phase in phases:
+        if phase["kept"]:
+            earlier = phase["name"]
+            continue
+        line = f"{phase['name']} undone"
+        if phase.get("loss") is not None and phase.get("earlier_loss") is not None:
+            limit = "always predicting the mean" if phase["judged_by"] == "mean" else earlier
+            line += f": {phase['judged_on']} loss {phase['loss']:.3g}, {limit} {phase['earlier_loss']:.3g}"
+        lines.append(line)
+    return lines
 
 
 def _yes_or_no(value: Any) -> bool:

@@ -50,6 +50,12 @@ class PhaseResult:
         kept: Whether the phase's weights were kept. False if the validation loss rose, or a regressor did worse than
             the mean of the training targets; then the earlier weights were restored, or the regressor was set to
             predict that mean.
+        loss: Loss that the phase came to, on the split that it was judged on; None where it was not judged.
+        earlier_loss: The highest loss there with which its weights would have been kept: that of the weights before it,
+            or of always predicting the mean; None where there was none.
+        judged_on: `"validation"`, or `"training"` where a regressor was judged without a validation split; None where
+            the phase was not judged.
+        judged_by: `"earlier weights"` or `"mean"`, which gave `earlier_loss`; None where the phase was not judged.
     """
 
     name: str
@@ -59,6 +65,10 @@ class PhaseResult:
     history: dict[str, list[float]]
     not_cut: str | None
     kept: bool
+    loss: float | None = None
+    earlier_loss: float | None = None
+    judged_on: str | None = None
+    judged_by: str | None = None
 
 
 def run_phase(  # noqa: PLR0913 - what the result depends on, and who watches
@@ -116,7 +126,11 @@ def run_phase(  # noqa: PLR0913 - what the result depends on, and who watches
         seconds=time.perf_counter() - started,
         history={name: [float(value) for value in values] for name, values in history.items()},
         not_cut=not_cut,
-        kept=verdict["kept"],
+        kept=verdict.kept,
+        loss=verdict.loss,
+        earlier_loss=verdict.earlier_loss,
+        judged_on=verdict.judged_on,
+        judged_by=verdict.judged_by,
     )
 
 

@@ -1,8 +1,9 @@
 """Train: carry out a strategy, phase by phase."""
 
+import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -11,14 +12,18 @@ import numpy as np
 import tensorflow as tf
 
 from tfembed.calibration import calibrate
-from tfembed.data import Dataset
+from tfembed.data import Dataset, Split
 from tfembed.description import describe
 from tfembed.features import FeatureCache, fit_sequence_length
 from tfembed.heads import draw_untrained_head, is_untrained, rebuild_head, rescale_outputs
-from tfembed.predict import ModelParts, evaluate, parts_of
+from tfembed.intervals import confidence_intervals
+from tfembed.phases import describe_undone
+from tfembed.predict import ModelParts, evaluate, parts_of, predict
 from tfembed.running import PhaseResult, run_phase
 from tfembed.saved_model.layer import HubLayer
 from tfembed.strategies import Strategy
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +31,10 @@ class Result:
     """What training came to.
 
     Attributes:
-        metrics: Of the parts of the data set that are not empty, by the part's name; see `evaluate`.
+        metrics: Metrics of each split that is not empty, by its name; see `evaluate`.
+        intervals: 95 % confidence intervals of the metrics of validation and test split, by the split's name; see
+            `confidence_intervals`.
+        sizes: Number of examples of each of these splits.
         seconds: In all.
         trained_parameters: The largest number of values that could change in a phase.
         seed: What the order of examples, dropout and the folds were drawn with.
@@ -43,6 +51,8 @@ class Result:
     """
 
     metrics: dict[str, dict[str, float]]
+    intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
     seconds: float
     trained_parameters: int
     seed: int
@@ -63,7 +73,6 @@ def train(  # noqa: PLR0913 - all but three have defaults
     balanced: bool = False,
     cache: FeatureCache | None = None,
     distribution: tf.distribute.Strategy | None = None,
-    run: Callable[..., PhaseResult] = run_phase,
 ) -> Result:
     """Train a model phase by phase. What is frozen is computed once.
 
@@ -85,7 +94,6 @@ def train(  # noqa: PLR0913 - all but three have defaults
             `tf.distribute.MultiWorkerMirroredStrategy()` among machines that all run this. Make it before anything is
             loaded, and the model outside of its scope. Heads that are solved, and contrastive phases, which
             compare all of a batch, run on one device.
-        run: Runs a phase as `run_phase` does, whose arguments it is given; it may know the result already.
 
     Raises:
         ValueError: If data, model and strategy do not fit, or a phase unfreezes what the encoder does not have.
@@ -101,12 +109,50 @@ def train(  # noqa: PLR0913 - all but three have defaults
         raise ValueError(
             f"balanced=True weighs classes that exclude each other, but the data are for {data.task}: leave it out."
         )
-    started, cache = time.perf_counter(), cache or FeatureCache()
-    runs = partial(run, balanced=balanced, cache=cache, distribution=distribution)
-    phases = fit(model, data, strategy, seed=seed, run=runs, cache=cache)
+    cache = cache or FeatureCache()
+    run = partial(run_phase, balanced=balanced, cache=cache, distribution=distribution)
+    result = execute(model, data, strategy, seed=seed, run=run, cache=cache)
+    for line in describe_undone([asdict(phase) for phase in result.phases]):
+        logger.warning("%s", line)
+    measured = {name: split for name, split in _splits(data).items() if name != "train"}
+    return replace(result, intervals={name: _intervals(model, split, cache) for name, split in measured.items()})
+
+
+def _splits(data: Dataset) -> dict[str, Split]:
+    """Return the splits that are not empty, by name."""
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    return {name: split for name, split in splits.items() if len(split)}
+
+
+def _intervals(model: keras.Model, split: Split, cache: FeatureCache) -> dict[str, tuple[float, float]]:
+    predicted = predict(model, split.examples, cache=cache).probabilities
+    return confidence_intervals(parts_of(model).task, split, predicted)
+
+
+def execute(
+    model: keras.Model,
+    data: Dataset,
+    strategy: Strategy,
+    *,
+    seed: int,
+    run: Callable[..., PhaseResult],
+    cache: FeatureCache,
+) -> Result:
+    """Train a model as `train` does, and measure it, without intervals and warnings.
+
+    Args:
+        model: See `train`, as the others.
+        data: Its splits.
+        strategy: What to train.
+        seed: Seed of the first phase; each later one has the next.
+        run: Function that runs a phase, given components of the model, data, phase and seed.
+        cache: Cache of features.
+    """
+    started = time.perf_counter()
+    phases, splits = fit(model, data, strategy, seed=seed, run=run, cache=cache), _splits(data)
     return Result(
-        metrics={name: evaluate(model, split, cache=cache) for name, split in splits.items() if len(split)},
+        metrics={name: evaluate(model, split, cache=cache) for name, split in splits.items()},
+        sizes={name: len(split) for name, split in splits.items()},
         seconds=time.perf_counter() - started,
         trained_parameters=max(phase.trained_parameters for phase in phases),
         seed=seed,
@@ -124,16 +170,7 @@ def fit(
     run: Callable[..., PhaseResult],
     cache: FeatureCache,
 ) -> list[PhaseResult]:
-    """Train a model as `train` does, without measuring what came of it.
-
-    Args:
-        model: See `train`, as the others.
-        data: Its parts.
-        strategy: What to train.
-        seed: Of the first phase; each later one has the next.
-        run: Runs a phase, given parts of the model, data, phase and seed.
-        cache: Of features, for the temperature.
-    """
+    """Train a model as `execute` does, without measuring what came of it."""
     parts = parts_of(model)
     _check(parts, data, strategy)
     if parts.temperature is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -17,8 +18,19 @@ from tfembed.phases import Phase
 from tfembed.predict import ModelParts
 
 
+@dataclass(slots=True, kw_only=True)
+class Verdict:
+    """What was found when a phase was judged; see `PhaseResult` for the attributes."""
+
+    kept: bool = True
+    loss: float | None = None
+    earlier_loss: float | None = None
+    judged_on: str | None = None
+    judged_by: str | None = None
+
+
 @contextmanager
-def undone_if_worse(parts: ModelParts, data: Dataset, phase: Phase, cache: FeatureCache) -> Iterator[dict[str, bool]]:
+def undone_if_worse(parts: ModelParts, data: Dataset, phase: Phase, cache: FeatureCache) -> Iterator[Verdict]:
     """Put the weights back where the validation loss is higher than it was, and say so.
 
     A contrastive phase is not judged by it: its head has yet to be found. Nor is a head of classes that is solved for
@@ -28,7 +40,7 @@ def undone_if_worse(parts: ModelParts, data: Dataset, phase: Phase, cache: Featu
     A regressor must also do at least as well as the mean of the training targets, on the training split if there is no
     validation split. If its earlier weights do not either, or its head was untrained, it is set to predict that mean.
     """
-    verdict, layers, has_validation = {"kept": True}, (parts.encoder, parts.head), len(data.validation) > 0
+    verdict, layers, has_validation = Verdict(), (parts.encoder, parts.head), len(data.validation) > 0
     is_regression, untrained = parts.task == "regression", is_untrained(parts.head)
     judges_classes = has_validation and phase.objective == "labels" and not (phase.solve and untrained)
     if not (is_regression or judges_classes):
@@ -39,9 +51,14 @@ def undone_if_worse(parts: ModelParts, data: Dataset, phase: Phase, cache: Featu
     weights = [layer.get_weights() for layer in layers]
     yield verdict
     of_mean = _loss_of_mean(parts, split) if is_regression else np.inf
-    if _loss(parts, split, cache) <= (min(before, of_mean) if has_validation else of_mean):
+    limit = min(before, of_mean) if has_validation else of_mean
+    verdict.judged_on = "validation" if has_validation else "training"
+    verdict.judged_by = "earlier weights" if has_validation and before <= of_mean else "mean"
+    verdict.loss = _loss(parts, split, cache)
+    verdict.earlier_loss = None if np.isinf(limit) else limit
+    if verdict.loss <= limit:
         return
-    verdict["kept"] = False
+    verdict.kept = False
     for layer, values in zip(layers, weights, strict=True):
         layer.set_weights(values)
     if is_regression and not before <= of_mean:

@@ -147,6 +147,17 @@ def test_of_equal_cosines_the_first_row_is_nearer() -> None:
     assert found["mean_average_precision"] == pytest.approx(np.mean([1 / 3, 1 / 2, 1 / 2, 1]))
 
 
+def test_many_rows_of_equal_cosines_come_in_their_order() -> None:
+    """The order of a hundred equal cosines is that of the rows, which makes the average precision."""
+    labels = np.array(list("ab"))[np.random.default_rng(0).integers(0, 2, 100)]
+    precisions = []
+    for query in range(100):
+        is_right = np.delete(labels, query) == labels[query]
+        precisions.append(np.mean((np.cumsum(is_right) / np.arange(1, 100))[is_right]))
+    found = measure_labels(np.tile([[1.0, 0.0]], (100, 1)), labels.tolist(), ks=[1])
+    assert found["mean_average_precision"] == pytest.approx(np.mean(precisions))
+
+
 def test_a_silhouette_of_one_row_a_label_is_none() -> None:
     """Where the rows that are drawn have one label, or one row each, there is no silhouette."""
     vectors, classes = np.eye(4), np.arange(4)
@@ -184,11 +195,16 @@ def test_a_picture_is_of_directions(method: str, monkeypatch: pytest.MonkeyPatch
     with threadpool_limits(1):
         places = [project(each, method=method, seed=1)[1] for each in (vectors, longer)]
         np.testing.assert_allclose(places[0], places[1], atol=1e-4 if method == "pca" else 1.0)
-        monkeypatch.setattr(evaluation, "_MOST_IN_PICTURE", 8)
+        monkeypatch.setattr(evaluation, "_MOST_IN_PICTURE", 20)
         rows = [project(vectors, method=method, seed=seed)[0].tolist() for seed in (0, 0, 1)]
     assert rows[0] == rows[1] != rows[2]
-    assert len(rows[0]) == 8
+    assert len(rows[0]) == 20
     assert rows[0] == sorted(set(rows[0]))
+
+
+def test_a_vector_of_length_zero_has_a_place() -> None:
+    """Without a direction it is somewhere, and the others are where they are."""
+    assert np.isfinite(project(np.concatenate([np.eye(3), np.zeros((1, 3))]))[1]).all()
 
 
 def test_what_makes_no_picture() -> None:

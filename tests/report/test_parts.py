@@ -205,7 +205,9 @@ def test_curves_say_what_they_measure(task: str, title: str) -> None:
 
 
 def test_what_was_undone_is_said() -> None:
-    """A phase that did worse and was taken back says so, and why an encoder was not cut."""
-    found = trial(te.linear_probe(), [4], 0.5, kept=False, not_cut="it is one block")
+    """A phase that did worse and was taken back says so, with both losses, and why an encoder was not cut."""
+    losses = {"loss": 0.62, "earlier_loss": 0.29, "judged_on": "validation", "judged_by": "earlier weights"}
+    found = trial(te.linear_probe(), [4], 0.5, kept=False, not_cut="it is one block", name="probe", **losses)
     (story,) = phase_stories(found, {"four": {"blocks": []}})
-    assert story.remark == "undone: it did worse on the validation part; not cut: it is one block"
+    assert story.remark == "undone: validation loss 0.62, before 0.29; not cut: it is one block"
+    assert found.undone == "probe undone"

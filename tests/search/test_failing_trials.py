@@ -95,7 +95,7 @@ def test_trials_that_cannot_win_are_stopped_and_baselines_are_not(
     epochs = {trial.name: len(trial.curve) for trial in found.trials}
     states = {trial.number: (trial.state, trial.reason) for trial in found.trials}
     assert states == {0: ("stopped", "it cannot win"), None: ("completed", None)}
-    assert epochs["full fine-tuning"] == epochs["from scratch"] == 2
+    assert epochs["full fine-tuning"] == epochs["from scratch, 2 epochs"] == 2
     assert next(len(trial.curve) for trial in found.trials if trial.number == 0) == 1
 
 

@@ -122,3 +122,15 @@ def test_without_predictions_nothing_is_called_a_tie() -> None:
     rows = make_leaderboard([trial("one", [0.8] * 5), trial("two", [0.8] * 5)], PLAN)
     assert ties_in_words(rows) == ""
     assert "tie" not in str(leaderboard_table(rows, "accuracy").title)
+
+
+def test_undone_phases_are_remarked() -> None:
+    """The table says which phase was undone, and in how many of the executions."""
+    found = trial("tuned", [0.9, 0.7])
+    for i, execution in enumerate(found.executions):
+        execution["phases"] += [{"name": "probe", "kept": True}, {"name": "fine-tune", "kept": i == 0}]
+    (row,) = make_leaderboard([found], PLAN)
+    assert row.undone == "fine-tune undone in 1 of 2"
+    console = Console(file=io.StringIO(), width=200)
+    console.print(leaderboard_table([row], "accuracy"))
+    assert "fine-tune undone in 1 of 2" in console.file.getvalue()

@@ -9,7 +9,7 @@ import click
 from tfembed.commands.options import BASE_PATH, JSON, PATH
 from tfembed.startup import import_tensorflow
 
-_TOLD = ("quantization", "reject_below")
+_TOLD = ("quantization", "reject_below", "rejection")
 
 
 @click.command()
@@ -21,7 +21,13 @@ _TOLD = ("quantization", "reject_below")
 @click.option(
     "--out-of-scope",
     type=click.Path(path_type=Path, exists=True),
-    help="A file with a text a line, or a folder of images, of no class: chooses the score for --reject-below.",
+    help="A file with a text a line, or a folder of images, of no class: chooses the score for --reject-below, or "
+    "tells what it catches.",
+)
+@click.option(
+    "--keep-in-scope",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of inputs of the classes to keep, such as 0.95: chooses the score for --reject-below.",
 )
 @click.option("--quantize", type=click.Choice(["bfloat16", "int8-weights"]), help="Keep the weights in less room.")
 @JSON
@@ -42,7 +48,11 @@ def export(run: Path, base_path: Path, as_json: bool, **options: Any) -> None:
         from tfembed.export.quantization import Cost
 
         click.echo(str(Cost(**record["quantization"])))
-    if record.get("reject_below") is not None:
+    if record.get("rejection") is not None:
+        from tfembed.rejection import RejectionCost
+
+        click.echo(f"label is __none__ {RejectionCost(**record['rejection'])}")
+    elif record.get("reject_below") is not None:
         click.echo(f"label is __none__ below a score of {record['reject_below']:.4f}")
     click.echo(f"{folder}: same predictions in a fresh process")
 

@@ -15,6 +15,7 @@ from tfembed.data.again import make_again
 from tfembed.data.recipe import recipe_from_dict
 from tfembed.distribution import open_distribution
 from tfembed.progress import waiting
+from tfembed.rejection import FEW
 from tfembed.runs import check_free
 
 logger = logging.getLogger(__name__)
@@ -109,17 +110,39 @@ def export_run(run: Path, base_path: Path, options: dict[str, Any]) -> tuple[Pat
     with waiting(f"Loading {run}"):
         model, record = te.load_run(run)
         unseen = _unseen(record)
-    threshold = options["reject_below"]
-    if options["out_of_scope"] is not None:
-        if threshold is not None or unseen is None:
-            why = "leave --reject-below out" if threshold is not None else f"the data of {run} are needed, and gone"
-            raise ValueError(f"--out-of-scope chooses the score below which inputs are rejected: {why}.")
-        threshold = te.rejection_threshold(model, unseen.examples, _examples_in(options["out_of_scope"]))
+    rejection = _rejection(run, model, unseen, options)
     about = {"data": record.get("data"), "metrics": record["result"]["metrics"], "seed": record["result"]["seed"]}
+    if rejection is not None:
+        about["rejection"] = asdict(rejection)
+    threshold = options["reject_below"] if rejection is None else rejection.threshold
     folder = te.export(
         model, base_path, examples=unseen, reject_below=threshold, quantize=options["quantize"], about=about
     )
     return folder, next(each.record for each in te.versions(base_path) if each.folder == folder)
+
+
+def _rejection(
+    run: Path, model: keras.Model, unseen: te.Split | None, options: dict[str, Any]
+) -> te.RejectionCost | None:
+    """Choose the score below which inputs are rejected, and measure what it costs; None where nobody asked for it."""
+    threshold, path, share = (options[name] for name in ("reject_below", "out_of_scope", "keep_in_scope"))
+    if threshold is not None and share is not None:
+        raise ValueError("--keep-in-scope chooses the score below which inputs are rejected: leave --reject-below out.")
+    if path is None and share is None and (threshold is None or unseen is None):
+        return None
+    if unseen is None:
+        option = "--out-of-scope" if share is None else "--keep-in-scope"
+        raise ValueError(
+            f"{option} needs examples of the classes, and the data of {run} are gone. Put them back, or pass "
+            "--reject-below alone."
+        )
+    outside = [] if path is None else _examples_in(path)
+    for scope, examples in (("in-scope", unseen.examples), ("out-of-scope", outside)):
+        if 0 < len(examples) < FEW:
+            logger.warning("%d %s examples are few: what the threshold costs is hardly known.", len(examples), scope)
+    if threshold is None:
+        threshold = te.rejection_threshold(model, unseen.examples, outside, keep_in_scope=share)
+    return te.measure_rejection(model, threshold, unseen.examples, outside)
 
 
 def _unseen(record: dict[str, Any]) -> te.Split | None:

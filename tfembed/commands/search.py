@@ -56,6 +56,7 @@ def search(data: str, out: Path, as_json: bool, **options: Any) -> None:
         return
     from rich.console import Console
 
+    from tfembed.intervals import describe_metric
     from tfembed.search.leaderboard import leaderboard_table, ties_in_words
 
     rows, result = study.leaderboard, study.result or {}
@@ -63,8 +64,11 @@ def search(data: str, out: Path, as_json: bool, **options: Any) -> None:
     if ties := ties_in_words(rows):
         click.echo(f"the winner, {result['name']}, is {ties}")
     for name, value in result["test"].items():
-        spread = f" ± {result['spread'][name]:.4f}" if result["spread"] else ""
-        click.echo(f"test {name} of the winner, {result['name']}: {value:.4f}{spread}")
+        spread = f" ± {result['spread'][name]:.4f} over the seeds" if result["spread"] else ""
+        shown = f"{name} {value:.4f}"
+        if "num_test" in result:  # studies of older versions do not say
+            shown = describe_metric(name, value, result["intervals"].get(name), result["num_test"])
+        click.echo(f"test {shown}{spread}, of the winner, {result['name']}")
     click.echo(f"report: {out / 'report.html'}    logs: tensorboard --logdir {out / 'tensorboard'}")
     click.echo(f"try: tfembed predict {out} ...    ship: tfembed export {out} saved_models/{out.name}")
 

@@ -28,6 +28,7 @@ def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
     """Train on DATA: a table of texts, a folder with a folder of images per class, or intents or reviews."""
     import_tensorflow()
     from tfembed.commands.runs import train_on
+    from tfembed.intervals import describe_metrics
 
     model, result, record = train_on(data, out, options)
     if out is not None:
@@ -39,8 +40,14 @@ def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
     if as_json:
         click.echo(json.dumps(record | {"result": result.to_dict()}))
         return
+    sizes = ", ".join(f"{count:,} {split}" for split, count in result.sizes.items())
+    classes = f", {len(record['class_names'])} classes" if record["class_names"] else ""
+    click.echo(f"{sum(result.sizes.values()):,} examples ({sizes}){classes}, encoder {record['encoder']}")
     for split, metrics in result.metrics.items():
-        click.echo(f"{split:11} " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+        shown = describe_metrics(metrics, result.intervals.get(split, {}), result.sizes[split])
+        click.echo(f"{split:11} {shown}")
+    if result.intervals:
+        click.echo("in parentheses: 95 % confidence intervals, of accuracy in percent")
     click.echo(f"{result.trained_parameters:,} trained parameters, {result.seconds:.1f} s, seed {result.seed}")
     if out is not None:
         click.echo(f"try: tfembed predict {out} ...    ship: tfembed export {out} saved_models/{out.name}")

@@ -97,6 +97,7 @@ def _meter(score: float | None, scores: Sequence[float], plan: Plan) -> float | 
 
 def _remark(row: Row, won: bool) -> str:
     parts = ["won"] * won + ["tie with the winner"] * (row.tie and not won) + ["baseline"] * row.baseline
+    parts += [row.undone] * bool(row.undone)
     if row.state != "completed":
         parts.append(f"{row.state}: {row.reason}")
     return "; ".join(parts)
@@ -125,19 +126,30 @@ def cards(study: Study, winner: Trial | None) -> list[dict[str, str]]:
     score, name = str(plan.objective), words(str(plan.objective))
     if study.result is not None and study.result["test"]:
         test = study.result["test"][score], study.result["spread"].get(score)
-        found.append({"value": show(plan, *test), "title": f"test {name}"})
+        found.append({"value": show(plan, *test), "title": f"test {name}{_margin(study.result, score)}"})
     validation = show(plan, winner.metrics[score], winner.spread.get(score))
     found.append({"value": validation, "title": f"validation {name}"})
     baselines = [t for t in study.trials if t.baseline and t.metrics and t.key != winner.key]
     probes = [t for t in baselines if t.name.startswith("linear probe")]
     if probes:
-        best = max(plan.better(probe.metrics) for probe in probes)
-        gain = plan.better(winner.metrics) - best
+        best = max(probes, key=lambda probe: plan.better(probe.metrics))
+        gain = plan.better(winner.metrics) - plan.better(best.metrics)
         shown = f"{100 * gain:+.1f} points" if is_share(score) else f"{gain:+.3g}"
-        found.append({"value": shown, "title": "better than the linear probe, on validation"})
+        is_tie = any(row.tie for row in study.leaderboard if row.key == best.key)
+        title = "a tie with the linear probe" if is_tie else "better than the linear probe"
+        found.append({"value": shown, "title": f"{title}, on validation"})
     found.append({"value": short(winner.trained_parameters), "title": "values trained"})
     found.append({"value": f"{winner.seconds:.3g} s", "title": "to train it once"})
     return found
+
+
+def _margin(result: Mapping[str, Any], metric: str) -> str:
+    """Describe the number of test examples, and the interval of a metric; empty for studies that did not note them."""
+    bounds = result.get("intervals", {}).get(metric)
+    if bounds is None:
+        return ""
+    low, high = (f"{100 * bound:.0f}" if is_share(metric) else f"{bound:.3g}" for bound in bounds)
+    return f" ({result['num_test']:,} examples; 95 % interval {low} to {high})"
 
 
 def encoders_of(study: Study) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tfembed.phases import describe_undone
 from tfembed.search.trial import Trial
 
 
@@ -43,11 +44,12 @@ def phase_stories(trial: Trial, encoders: Mapping[str, Any]) -> tuple[PhaseStory
     blocks = [block["name"] for block in known]
     planned = trial.candidate["strategy"]["phases"]
     done = trial.executions[0]["phases"]
-    return tuple(_story(phase, result, blocks) for phase, result in zip(planned, done, strict=False))
+    return tuple(_story(phase, done[: i + 1], blocks) for i, phase in enumerate(planned[: len(done)]))
 
 
-def _story(phase: Mapping[str, Any], result: Mapping[str, Any], blocks: Sequence[str]) -> PhaseStory:
-    remarks = [] if result["kept"] else ["undone: it did worse on the validation part"]
+def _story(phase: Mapping[str, Any], done: Sequence[Mapping[str, Any]], blocks: Sequence[str]) -> PhaseStory:
+    result = done[-1]
+    remarks = [] if result["kept"] else [describe_undone(done)[-1].removeprefix(f"{result['name']} ")]
     if result["not_cut"]:
         remarks.append(f"not cut: {result['not_cut']}")
     return PhaseStory(

@@ -15,7 +15,6 @@ from tfembed.search.trial import Trial, summarize
 from tfembed.strategies import Strategy, full, linear_probe
 
 MAJORITY = "majority"
-_PATIENCE = 2
 
 
 def probe(encoder: str) -> Candidate:
@@ -24,12 +23,17 @@ def probe(encoder: str) -> Candidate:
 
 
 def thorough(encoder: str, epochs: int) -> dict[str, Candidate]:
-    """Full fine-tuning, and the same architecture from scratch, by name: costly, they run last."""
-    phase = Phase(name="scratch", unfreeze=True, epochs=epochs, learning_rate=1e-3, patience=_PATIENCE)
-    scratch = Strategy(name="from scratch", phases=(phase,))
+    """Return full fine-tuning, and the same architecture from scratch, by name: costly, they run last.
+
+    From scratch, all epochs are run. They are as many as the trials may have, most often too few for the loss to become
+    flat, so the name says how many.
+    """
+    phase = Phase(name="scratch", unfreeze=True, epochs=epochs, learning_rate=1e-3, patience=epochs)
+    name = f"from scratch, {epochs} epoch{'s' * (epochs != 1)}"
+    scratch = Strategy(name=name, phases=(phase,))
     return {
         "full fine-tuning": Candidate(encoder=encoder, strategy=full(epochs=epochs), head=linear_head()),
-        "from scratch": Candidate(encoder=encoder, strategy=scratch, head=linear_head(), pretrained=False),
+        name: Candidate(encoder=encoder, strategy=scratch, head=linear_head(), pretrained=False),
     }
 
 

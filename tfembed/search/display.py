@@ -69,7 +69,8 @@ class SearchDisplay:
         score = f"{plan.objective} {trial.metrics[str(plan.objective)]:.4f}" if trial.metrics else ""
         what = " ".join(each for each in (score, trial.state if not finished else "") if each)
         where = "baseline" if trial.number is None else f"trial {len(self._done)}/{plan.max_trials}"
-        reason = f" ({trial.reason})" if trial.reason else ""
+        remarks = "; ".join(filter(None, (trial.reason, trial.undone)))
+        reason = f" ({remarks})" if remarks else ""
         spent = "known already" if known else f"{trial.spent:.1f} s"
         self.say(f"{where}: {trial.name}: {what}{reason}; {spent}; {self._status()}")
 

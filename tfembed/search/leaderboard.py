@@ -33,6 +33,7 @@ class Row:
             never so for a trial that did not run to its end.
         key: Of the trial.
         tie: Whether a paired test cannot tell the trial from the best one that has a model; see `is_tie`.
+        undone: The phases that were undone; see `Trial`.
     """
 
     rank: int | None
@@ -48,6 +49,7 @@ class Row:
     pareto: bool
     key: str
     tie: bool = False
+    undone: str = ""
 
 
 def make_leaderboard(trials: Sequence[Trial], plan: Plan, predictions: Predict | None = None) -> tuple[Row, ...]:
@@ -82,6 +84,7 @@ def make_leaderboard(trials: Sequence[Trial], plan: Plan, predictions: Predict |
             pareto=trial.key in costs and not any(_beats(other, costs[trial.key]) for other in costs.values()),
             key=trial.key,
             tie=trial.key in ties,
+            undone=trial.undone,
         )
         for rank, trial in [*enumerate([*completed, *stopped], 1), *((None, trial) for trial in failed)]
     )
@@ -141,7 +144,7 @@ def leaderboard_table(rows: Sequence[Row], objective: str) -> Table:
         table.add_column(name, justify="left" if name in ("trial", "remark") else "right", overflow="fold")
     for row in rows:
         spread = "" if row.spread is None else f" ± {row.spread:.4f}"
-        remarks = ("tie" * row.tie, "baseline" * row.baseline, row.state * (row.state != "completed"))
+        remarks = ("tie" * row.tie, "baseline" * row.baseline, row.undone, row.state * (row.state != "completed"))
         remark = "; ".join(filter(None, remarks))
         table.add_row(
             f"{'*' if row.pareto else ''}{row.rank or ''}",

@@ -25,7 +25,8 @@ class Study:
         folder: Where it lies.
         description: What it searched, as JSON values: `space`, `data`, `encoders`, `plan`, `versions`.
         trials: All of them, baselines included.
-        result: What the winner came to on the test part: `name`, `candidate`, `test` and `spread` by metric, and
+        result: What the winner came to on the test split: `name`, `candidate`, `test` and `spread` by metric,
+            `num_test` examples, `intervals` of the first seed's metrics at 95 % (see `confidence_intervals`), and
             `runs`, one for each seed. None while the search is not done.
 
     Raises:

@@ -1,5 +1,6 @@
 """Trial: what one candidate came to. A value, and a file of the study."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -62,6 +63,13 @@ class Trial:
     def curves(self) -> dict[tuple[int, int], list[float]]:
         """The validation losses of each seed and fold, over all phases."""
         return {(run["seed"], run["fold"]): curve_of(run["phases"]) for run in self.executions}
+
+    @property
+    def undone(self) -> str:
+        """The phases that were undone, with the number of executions where that happened; empty for none."""
+        counts = Counter(phase["name"] for run in self.executions for phase in run["phases"] if not phase["kept"])
+        total = len(self.executions)
+        return ", ".join(f"{name} undone" + f" in {n} of {total}" * (total > 1) for name, n in counts.items())
 
     @property
     def curve(self) -> list[float]:

@@ -13,6 +13,7 @@ from safetensors.numpy import save
 from tfembed.data import Dataset, Split
 from tfembed.distribution import everywhere
 from tfembed.encoders.encoder import INPUTS
+from tfembed.intervals import confidence_intervals
 from tfembed.predict import evaluate, parts_of, predict
 from tfembed.runs import BEST, save_run
 from tfembed.search.candidate import candidate_from_dict
@@ -87,6 +88,7 @@ def crown(shop: Workshop, trial: Trial, data: Dataset, folder: Path) -> dict[str
     path.unlink(missing_ok=True)
     shutil.rmtree(best, ignore_errors=True)
     runs = []
+    intervals: dict[str, tuple[float, float]] = {}
     for seed in shop.seeds:
         session, model = Session(shop.checkpoints, key), shop.model(candidate, everything, seed)
         result = shop.train(candidate, model, everything, session, seed)
@@ -98,6 +100,9 @@ def crown(shop: Workshop, trial: Trial, data: Dataset, folder: Path) -> dict[str
             if len(data.test):
                 outputs = predict(model, data.test.examples, cache=shop.cache).probabilities
                 write_whole(folder / TEST, save({"labels": data.test.labels, "outputs": outputs}))
+                intervals = confidence_intervals(data.task, data.test, outputs)
+                sizes = result.sizes | {"test": len(data.test)}
+                result = replace(result, intervals={"test": intervals}, sizes=sizes)
             _keep_embeddings(shop, model, data, folder)
             record: dict[str, Any] = {
                 "data": data.source,
@@ -108,7 +113,8 @@ def crown(shop: Workshop, trial: Trial, data: Dataset, folder: Path) -> dict[str
             save_run(best, model, result, record)
         phases = [asdict(phase) for phase in result.phases]
         runs.append({"seed": seed, "metrics": result.metrics, "seconds": result.seconds, "phases": phases})
-    found = identity | {"name": trial.name, "runs": runs} | _means(runs)
+    found = identity | {"name": trial.name, "runs": runs, "num_test": len(data.test)} | _means(runs)
+    found["intervals"] = {name: list(bounds) for name, bounds in intervals.items()}
     write_json(path, found)
     return found
 

@@ -21,7 +21,7 @@ from tfembed.search.folds import Folds
 from tfembed.search.pruning import Diverged, Stopped
 from tfembed.search.session import Session
 from tfembed.search.trial import Trial, curve_of, summarize
-from tfembed.train import Result, fit, train
+from tfembed.train import Result, execute, fit
 
 Arrays = dict[str, np.ndarray]
 # From the validation losses of each fold that was begun to why the trial should stop in the last one, or None.
@@ -65,16 +65,8 @@ class Workshop:
 
     def train(self, candidate: Candidate, model: keras.Model, data: Dataset, session: Session, seed: int) -> Result:
         """Train a model; phases that are known are not run again."""
-        return train(
-            model,
-            data,
-            candidate.strategy,
-            seed=seed,
-            balanced=self.balanced,
-            cache=self.cache,
-            distribution=self.distribution,
-            run=session.run,
-        )
+        run = partial(session.run, balanced=self.balanced, cache=self.cache, distribution=self.distribution)
+        return execute(model, data, candidate.strategy, seed=seed, run=run, cache=self.cache)
 
 
 def try_candidate(shop: Workshop, candidate: Candidate, name: str, watch: Watch | None) -> tuple[Trial, Arrays]:
