@@ -112,7 +112,7 @@ def measure_rejection(
     Args:
         model: A classifier from one of the builders.
         threshold: Score below which an input is rejected, in [0, 1].
-        in_scope: Examples of its classes, as in `rejection_threshold`; at least one.
+        in_scope: Examples of its classes, `(n,)` or pixels, as in `rejection_threshold`; at least one.
         out_of_scope: Examples of none of the classes, likewise.
 
     Raises:

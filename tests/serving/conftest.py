@@ -90,7 +90,7 @@ def demo(exports: Path) -> Iterator[Running]:
     file = exports / "models.config"
     configs = "".join(
         f'config {{ name: "{name}" base_path: "{exports / name}" model_platform: "tensorflow" }}'
-        for name in ("texts", "digits")
+        for name in ("texts", "digits", "picky")
     )
     file.write_text(f"model_config_list {{ {configs} }}", encoding="utf-8")
     with run_server(Settings(model_config_file=file, port=0, rest_api_port=0)) as running:

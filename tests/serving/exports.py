@@ -10,7 +10,11 @@ import tfembed as te
 
 
 def write_exports(folder: Path) -> Path:
-    """Base paths `texts` (greeting or refund) and `digits` (0 or 1, dark or light), without the fresh process."""
+    """Write base paths `texts`, `picky` and `digits`, without the check in a fresh process.
+
+    The first two tell greetings from refunds, and `picky` rejects what it is not wholly sure of; `digits` tells dark
+    from light.
+    """
     with spared_gate():
         encoder = te.load_encoder(write_text_module(folder / "module"))
         model = te.build_text_classifier(encoder, list(TEXTS))
@@ -19,6 +23,7 @@ def write_exports(folder: Path) -> Path:
         data = te.Dataset.from_arrays(texts, labels, list(TEXTS), validation=0, test=0)
         te.train(model, data, te.linear_probe())
         te.export(model, folder / "texts")
+        te.export(model, folder / "picky", reject_below=1.0)
         images = np.concatenate([np.full((4, 8, 8, 3), level, np.uint8) for level in (10, 240)])
         model = te.build_image_classifier(te.load_encoder("glyphs"), ["dark", "light"])
         data = te.Dataset.from_arrays(images, [0] * 4 + [1] * 4, ["dark", "light"], validation=0, test=0)

@@ -112,6 +112,104 @@ def test_a_dropped_picture(browser: Any) -> None:
     assert answer(browser)[0][0] == "dark"
 
 
+def test_a_rejected_input_is_said_first(driver: Any, demo: Running) -> None:
+    """Above the bars stands that it is none of the classes, with the best score and the threshold."""
+    driver.get(demo.rest_url + "/")
+    wait(driver, lambda: not element(driver, "ask").get_property("disabled"))
+    choose(driver, "picky", "text")
+    assert element(driver, "about").text == "picky, version 1, takes a text."
+    element(driver, "text").send_keys("hello, my money back", Keys.CONTROL, Keys.ENTER)
+    label, percent = answer(driver)[0]
+    assert element(driver, "decision").text == "Rejected: none of the classes"
+    assert element(driver, "reason").text == f"The likeliest class is {label}, {percent}. The threshold is 100.0 %."
+
+
+def test_the_decision_is_said(browser: Any) -> None:
+    """Without a threshold it is the likeliest class with its score."""
+    choose(browser, "texts", "text")
+    element(browser, "text").send_keys("hello there", Keys.CONTROL, Keys.ENTER)
+    label, percent = answer(browser)[0]
+    assert element(browser, "decision").text == f"{label}, {percent}"
+    assert element(browser, "reason").text == ""
+
+
+def test_an_empty_text_is_not_asked(browser: Any) -> None:
+    """Nothing, and blanks, are refused on the page."""
+    choose(browser, "texts", "text")
+    for text in ("", "  "):
+        element(browser, "text").send_keys(text)
+        element(browser, "ask").click()
+        wait(browser, lambda: element(browser, "error").text == "Type a text first.")
+        assert not element(browser, "answer").is_displayed()
+
+
+DROP = """
+    const data = new DataTransfer();
+    if (arguments[0]) data.items.add(new File(["words"], arguments[0], { type: arguments[1] }));
+    document.getElementById("drop").dispatchEvent(
+      new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [("notes.txt", "text/plain", "notes.txt is no picture."), (None, None, "That is no file")],
+)
+def test_what_is_dropped_must_be_a_picture(browser: Any, picture: Path, name: str, kind: str, message: str) -> None:
+    """Another file, or no file, is refused by name, and the picture from before is gone."""
+    choose(browser, "digits", "file")
+    element(browser, "file").send_keys(str(picture))
+    answer(browser)
+    browser.execute_script(DROP, name, kind)
+    assert element(browser, "error").text.startswith(message)
+    assert not element(browser, "preview").is_displayed()
+    element(browser, "ask").click()
+    wait(browser, lambda: element(browser, "error").text == "Choose a picture first.")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_all_text_can_be_read(driver: Any, demo: Running, theme: str) -> None:
+    """In both themes the contrast of every text, button and message is 4.5 to 1 at least."""
+    features = [{"name": "prefers-color-scheme", "value": theme}]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    try:
+        driver.get(demo.rest_url + "/")
+        wait(driver, lambda: not element(driver, "ask").get_property("disabled"))
+        choose(driver, "picky", "text")
+        element(driver, "text").send_keys("hello there", Keys.CONTROL, Keys.ENTER)
+        answer(driver)
+        wait(driver, lambda: not element(driver, "ask").get_property("disabled"))
+        driver.execute_script("document.getElementById('error').textContent = 'An error'")
+        contrasts = driver.execute_script(CONTRASTS)
+        assert len(contrasts) > 10
+        assert {text: round(value, 2) for text, value in contrasts if value < 4.5} == {}
+    finally:
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+# The contrast of every visible text with what is behind it, as WCAG 2 defines it.
+CONTRASTS = """
+    const channels = (color) => color.match(/[\\d.]+/g).map(Number);
+    const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+      .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+      .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const behind = (node) => {
+      for (; node; node = node.parentElement) {
+        const color = channels(getComputedStyle(node).backgroundColor);
+        if (color.length === 3 || color[3] > 0) return color;
+      }
+      return [255, 255, 255];
+    };
+    const own = (node) => [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+    return [...document.querySelectorAll("body *")]
+      .filter((node) => (own(node) || node.tagName === "TEXTAREA") && node.checkVisibility())
+      .map((node) => {
+        const [a, b] = [light(channels(getComputedStyle(node).color)), light(behind(node))].sort((x, y) => y - x);
+        return [node.textContent || node.id, (a + 0.05) / (b + 0.05)];
+      });
+"""
+
+
 def test_an_error_is_shown(driver: Any, demo: Running, tmp_path: Path) -> None:
     """What the server says of bad input is shown, and the page goes on working."""
     driver.get(demo.rest_url + "/")
@@ -121,6 +219,10 @@ def test_an_error_is_shown(driver: Any, demo: Running, tmp_path: Path) -> None:
     element(driver, "file").send_keys(str(tmp_path / "no.png"))
     wait(driver, lambda: "image" in element(driver, "error").text.lower())
     assert not element(driver, "answer").is_displayed()
+    assert not element(driver, "preview").is_displayed()
+    message = element(driver, "error").text
+    assert "{{" not in message
+    assert "[[" not in message
     driver.get_log("browser")  # the refused request is there, as it should be
 
 
@@ -148,7 +250,7 @@ def test_everything_has_a_name(browser: Any) -> None:
 
 def test_no_network() -> None:
     """The page loads nothing from elsewhere, and a model's name cannot break out of its script."""
-    html = page(["</script><script>alert(1)</script>"])
+    html = page({"</script><script>alert(1)</script>": {1: None}})
     assert "http://" not in html
     assert "https://" not in html
     assert html.count("</script>") == 1

@@ -66,7 +66,7 @@ def make_app(service: Service, options: HttpOptions) -> Starlette:
         return PlainTextResponse(service.metrics.text())
 
     async def index(request: Request) -> Response:
-        return HTMLResponse(page(service.store.names), headers={"Content-Security-Policy": _ONLY_OURSELVES})
+        return HTMLResponse(page(service.thresholds()), headers={"Content-Security-Policy": _ONLY_OURSELVES})
 
     routes = [Route("/", index)]
     if options.metrics_path is not None:

@@ -1,6 +1,7 @@
 """One version of a model, loaded: its signatures, and how they are run."""
 
 import contextlib
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -53,6 +54,8 @@ class Servable:
         name: Of the model.
         version: Its number.
         signatures: From name to SignatureDef.
+        reject_below: Score below which the model labels an input as none of the classes, as its record says; None
+            without such a score, or without a record.
     """
 
     def __init__(self, name: str, version: int, folder: Path, options: LoadOptions) -> None:
@@ -77,6 +80,7 @@ class Servable:
             raise
         self.signatures: dict[str, Any] = dict(meta_graph.signature_def)
         self._unbatched = _without_batch_dimension(self.signatures)
+        self.reject_below = _read_threshold(folder)
 
     def signature(self, name: str, missing: ServingError) -> Any:
         """The SignatureDef of a name, of the default one if it is empty.
@@ -167,6 +171,16 @@ def _load(session: Any, graph: Any, folder: Path, tags: tuple[str, ...]) -> Any:
         raise failure(error) from error
     finally:
         logger.setLevel(before)
+
+
+def _read_threshold(folder: Path) -> float | None:
+    """Read the threshold of rejection from the record of an export, which other SavedModels do not have."""
+    try:
+        record = json.loads((folder / "assets.extra" / "tfembed.json").read_text(encoding="utf-8"))
+        threshold = record.get("reject_below")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return float(threshold) if isinstance(threshold, int | float) else None
 
 
 def _without_batch_dimension(signatures: dict[str, Any]) -> frozenset[str]:

@@ -64,6 +64,19 @@ class Service:
             _write_status(status, response.model_version_status.add())
         return response
 
+    def thresholds(self) -> dict[str, dict[int, float | None]]:
+        """Return the score below which each loaded version rejects an input, by model and version; see `Servable`."""
+        return {name: dict(self._thresholds_of(name)) for name in self.store.names}
+
+    def _thresholds_of(self, name: str) -> Iterator[tuple[int, float | None]]:
+        with contextlib.suppress(ServingError):  # it has no versions
+            for status in self.store.statuses(model_spec(name)):
+                with (
+                    contextlib.suppress(ServingError),  # it is not loaded, or no longer
+                    self.store.acquire(model_spec(name, status.version)).in_use() as servable,
+                ):
+                    yield status.version, servable.reject_below
+
     @contextlib.contextmanager
     def counted(self, call: tuple[str, str]) -> Iterator[Callable[[str], None]]:
         """Count a request, however it ends; the caller is given what to name the model with.
