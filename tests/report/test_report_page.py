@@ -151,3 +151,27 @@ def test_pictures_are_part_of_the_file(driver: Any, image_study: te.Study) -> No
     assert all(driver.execute_script("return arguments[0].naturalWidth", each) == 8 for each in pictures)
     assert all("small" in each.get_attribute("class") for each in pictures)
     assert driver.get_log("browser") == []
+
+
+# Texts of charts that stick out of their chart, which cuts them off.
+CUT_OFF = """
+    return [...document.querySelectorAll("svg text")].filter((text) => {
+      const inner = text.getBoundingClientRect(), outer = text.ownerSVGElement.getBoundingClientRect();
+      return inner.left < outer.left || inner.right > outer.right
+        || inner.top < outer.top || inner.bottom > outer.bottom;
+    }).map((text) => text.textContent);
+"""
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_no_text_of_a_chart_is_cut_off(page: Any, width: int) -> None:
+    """On a phone and on a wide screen every tick, title and label lies within its chart, also longer ones."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    assert len(find(page, "svg text")) > 30
+    assert page.execute_script(CUT_OFF) == []
+    page.execute_script(
+        "for (const text of document.querySelectorAll('.tick[text-anchor=end]')) text.textContent = '-99.95 %';"
+        "for (const text of document.querySelectorAll('.label')) text.textContent = '100';"
+    )
+    assert page.execute_script(CUT_OFF) == []
