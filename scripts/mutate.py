@@ -18,6 +18,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -131,7 +132,10 @@ def _by_cosmic_ray(source: str) -> Iterator[str]:
     for name in filter(_OPERATORS.search, operator_names()):
         operator = get_operator(name)()
         count = sum(len(list(operator.mutation_positions(node))) for node in ast_nodes(get_ast(source)))
-        yield from (text for i in range(count) if (text := mutate_code(source, operator, i)))
+        for i in range(count):
+            with suppress(AttributeError):  # cosmic-ray cannot replace exceptions with a dot in their name
+                if text := mutate_code(source, operator, i):
+                    yield text
 
 
 def _without_keywords(source: str) -> Iterator[str]:

@@ -42,6 +42,9 @@ class Thing(Base):
         self.number = 1.5
         self.array = np.array([1.5, 2.5])
         self.objects = np.array(["a", None], object)
+        self.objects[1] = [1]
+        one, other = SimpleNamespace(factor=1.5), SimpleNamespace(factor=1.5)
+        self.repeated = [one, other, one]
         self.nested = {"a": [1, (2, {3})], "b": deque([4])}
         self.inside = SimpleNamespace(factor=1.5)
         self.slotted = Slotted()
@@ -82,6 +85,8 @@ CHANGES = {
     "type of an array": lambda t, p: setattr(t, "array", t.array.view("int64")),
     "shape of an array": lambda t, p: setattr(t, "array", t.array[:, None]),
     "array of objects": lambda t, p: t.objects.__setitem__(0, "b"),
+    "list in an array of objects": lambda t, p: t.objects[1].append(2),
+    "which of two equal objects comes again": lambda t, p: t.repeated.__setitem__(2, t.repeated[1]),
     "list in a dictionary": lambda t, p: t.nested["a"].__setitem__(0, 3),
     "order of a dictionary": lambda t, p: setattr(t, "nested", dict(reversed(t.nested.items()))),
     "deque": lambda t, p: t.nested["b"].append(3),
