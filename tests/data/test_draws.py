@@ -148,3 +148,18 @@ def test_one_example_stays_in_train_beside_a_single_part(shares):
     train, *others = split(strata, validation=validation, test=test)
     assert np.bincount(strata[train], minlength=3)[1:].tolist() == [1, 1]
     assert sum((strata[part] == 2).sum() for part in others) == 1
+
+
+def test_a_split_that_lacks_a_class_gets_a_group_of_it():
+    """Groups of several classes may leave one out where each is best placed; then one of them is moved."""
+    labels, groups = np.array([0, 0, 1, 1, 1, 0, 1, 0]), np.array([2, 4, 4, 2, 5, 1, 2, 4])
+    parts = stratified_split(labels, validation=0.2, test=0.2, seed=0, groups=groups)
+    assert [set(labels[part]) for part in parts] == [{0, 1}] * 3
+
+
+def test_the_smallest_group_that_can_be_spared_is_moved():
+    """Of two groups that fill the gap, the one with fewer examples goes; the largest split stays the largest."""
+    labels, groups = np.array([0, 1, 0, 0, 0, 1, 1, 1, 0]), np.array([2, 6, 3, 2, 6, 1, 5, 2, 3])
+    parts = stratified_split(labels, validation=0.2, test=0.2, seed=0, groups=groups)
+    assert [set(labels[part]) for part in parts] == [{0, 1}] * 3
+    assert [len(part) for part in parts] == [4, 2, 3]

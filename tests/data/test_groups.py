@@ -106,6 +106,20 @@ def test_groups_that_cannot_be_kept_are_refused(groups: list[Any], message: str)
         Dataset.from_arrays(TEXTS, LABELS, groups=groups)
 
 
+def test_a_group_of_a_class_for_each_split_is_enough() -> None:
+    """Three groups of a class are in three splits."""
+    data = Dataset.from_arrays(TEXTS, LABELS, groups=[*"abc" * 20])
+    assert all(
+        len(np.unique(split.labels)) == len(data.class_names) for split in (data.train, data.validation, data.test)
+    )
+
+
+def test_groups_that_leave_a_class_out_of_a_split_are_refused() -> None:
+    """Where each group holds several classes, there may be no split that has them all: one that is missing is named."""
+    with pytest.raises(ValueError, match=r"no split into whole groups was found that has the label 'b' in each split"):
+        Dataset.from_arrays([*"123456789"], [*"acbbbcaac"], groups=[0, 1, 3, 2, 0, 2, 3, 1, 3])
+
+
 def test_a_class_of_one_text_is_refused() -> None:
     """Copies of one text cannot be on both sides."""
     with pytest.raises(ValueError, match=r"label 'dog' are in 1 group \(equal to labels\[1\]\)"):

@@ -126,7 +126,8 @@ def _check_sizes(everything: Split, encoding: LabelEncoding, rows: Rows, num_par
     if not len(holders):
         raise ValueError(f"{rows.source}: the class {name!r} has no example. Add some, or take it out of class_names.")
     times = "once" if len(holders) == 1 else f"{len(holders)} times"
-    more = f", and {len(small) - 1} more are too rare" if len(small) > 1 else ""
+    num_others = len(small) - 1
+    more = f", and {num_others} more {'is' if num_others == 1 else 'are'} too rare" if num_others else ""
     hint = "; for numbers to predict, pass task='regression'" if all(map(_is_number, encoding.class_names)) else ""
     raise ValueError(
         f"{rows.place(int(holders[0]))}: the label {name!r} is seen only {times}{more}: expected at least "
