@@ -109,6 +109,11 @@ class HubLayer(keras.layers.Layer):
         return loaded
 
     @property
+    def untracked_variables(self) -> list[tf.Variable]:
+        """Variables that the module uses and Keras does not track; an export needs them too."""
+        return self._source.untracked_variables
+
+    @property
     def trainable(self) -> bool:
         """Whether the layer trains; compile the model again after setting it.
 
@@ -235,7 +240,7 @@ class HubLayer(keras.layers.Layer):
         return [
             name
             for name in super().__dir__()
-            if name not in ("blocks", "keras_blocks", "resolved_object", "fingerprint")
+            if name not in ("blocks", "keras_blocks", "resolved_object", "fingerprint", "untracked_variables")
         ]
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tfembed.saved_model.functions import concrete_functions
 from tfembed.saved_model.handles import cache_folder, graph_file, resolve
 from tfembed.saved_model.reference_variables import with_resource_variables
 from tfembed.saved_model.safety import check_safe
@@ -35,15 +36,35 @@ class Module:
     created: tuple[tf.Variable, ...] = ()
 
     @property
+    def lists_variables(self) -> bool:
+        """Whether the module lists its variables, as those of TF Hub do; a plain tf.Module has none of these lists."""
+        return any(hasattr(self.loaded, name) for name in ("variables", "trainable_variables"))
+
+    @property
     def variables(self) -> list[Any]:
-        """The variables that the module lists, the trainable ones first, each once."""
+        """The variables that the module lists, the trainable ones first; if it lists none, all that it uses."""
         listed = [*getattr(self.loaded, "trainable_variables", ()), *getattr(self.loaded, "variables", ())]
+        if not self.lists_variables and self.created:
+            signatures = getattr(self.loaded, "signatures", {}).values()
+            captured = _captured([*concrete_functions(self.loaded), *signatures])
+            listed = [variable for variable in self.created if id(variable.handle) in captured]
         return list({id(variable): variable for variable in listed}.values())
 
     @property
     def trainable_ids(self) -> set[int]:
-        """The `id` of each variable that may train at all."""
-        return {id(variable) for variable in getattr(self.loaded, "trainable_variables", ())}
+        """The `id` of each variable that may train at all: as listed, or, without such a list, as its own flag says."""
+        if hasattr(self.loaded, "trainable_variables"):
+            return {id(variable) for variable in self.loaded.trainable_variables}
+        if self.is_tf1_hub or (self.lists_variables and callable(self.loaded)):
+            return set()
+        return {id(variable) for variable in self.variables if variable.trainable and variable.dtype.is_floating}
+
+    def hidden_variables(self, functions: Iterable[Any]) -> list[tf.Variable]:
+        """The variables that traced functions read or change, and that `variables` leaves out."""
+        captured = _captured(functions)
+        listed = {id(variable) for variable in self.variables}
+        inside = tf.train.TrackableView(self.loaded).descendants() if captured else ()
+        return [v for v in inside if isinstance(v, tf.Variable) and id(v) not in listed and id(v.handle) in captured]
 
     @property
     def regularization_losses(self) -> list[Callable[[], tf.Tensor]]:
@@ -60,6 +81,11 @@ class Module:
                     "return a scalar loss; wrap the value in a tf.function."
                 )
         return losses
+
+
+def _captured(functions: Iterable[Any]) -> set[int]:
+    """The `id` of each tensor that traced functions take from outside, such as the handle of a variable."""
+    return {id(tensor) for function in functions for tensor in function.captured_inputs}
 
 
 def load(
