@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
+from google.protobuf.message import DecodeError
 
 from tfembed.saved_model.functions import concrete_functions
+from tfembed.saved_model.graph_file import explain_unreadable, read_graph_file
 from tfembed.saved_model.handles import cache_folder, graph_file, resolve
 from tfembed.saved_model.reference_variables import with_resource_variables
 from tfembed.saved_model.safety import check_safe
@@ -150,7 +151,7 @@ def load_folder(
             values are overwritten by those of the SavedModel.
 
     Raises:
-        ValueError: If no graph has these tags, or a reused variable does not fit.
+        ValueError: If it is damaged, no graph has these tags, or a reused variable does not fit.
     """
     is_tf1_hub = os.path.exists(os.path.join(folder, TF1_HUB_MARKER))
     _check_tags(folder, tags)
@@ -159,14 +160,17 @@ def load_folder(
     source = with_resource_variables(folder, cache_folder())
     load_once = partial(_load_once, source, tags=tags, options=options, reuse=reuse or {})
     try:
-        loaded, created = load_once()
-    except (RuntimeError, FileNotFoundError, tf.errors.NotFoundError) as error:
-        if "Op type not registered" not in str(error):
-            raise
-        # Only now: its import takes a second, and most modules have no text ops.
-        import tensorflow_text  # noqa: F401  registers its ops
+        try:
+            loaded, created = load_once()
+        except (RuntimeError, FileNotFoundError, tf.errors.NotFoundError) as error:
+            if "Op type not registered" not in str(error):
+                raise
+            # Only now: its import takes a second, and most modules have no text ops.
+            import tensorflow_text  # noqa: F401  registers its ops
 
-        loaded, created = load_once()
+            loaded, created = load_once()
+    except (OSError, LookupError, RuntimeError, DecodeError, tf.errors.OpError) as error:
+        raise explain_unreadable(folder, error) from error
     return Module(loaded=loaded, folder=folder, is_tf1_hub=is_tf1_hub, created=tuple(created))
 
 
@@ -226,8 +230,7 @@ def _check_tags(folder: str, tags: Sequence[str] | None) -> None:
     path = graph_file(folder)
     if tags is None or path is None or path.endswith(".pbtxt"):
         return
-    proto = saved_model_pb2.SavedModel.FromString(Path(path).read_bytes())
-    available = [sorted(graph.meta_info_def.tags) for graph in proto.meta_graphs]
+    available = [sorted(graph.meta_info_def.tags) for graph in read_graph_file(folder).meta_graphs]
     if sorted(tags) not in available:
         raise ValueError(
             f"Unknown tags {sorted(tags)} for {folder!r}. Expected one of {available}. Pass one of these sets, or "
