@@ -122,6 +122,16 @@ def test_a_file_alone_tells_its_network(tmp_path: Path, stored: Any) -> None:
     np.testing.assert_allclose(named(images), encoder(images))
 
 
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "model.", "module._orig_mod.", "model.backbone."])
+def test_prefixes_that_all_names_share_are_taken_off(tmp_path: Path, stored: Any, prefix: str) -> None:
+    """State dicts of compiled models and of Lightning are those of the network inside."""
+    weights = weights_of(stored, "torchvision/resnet18")
+    save_file({f"{prefix}{name}": value for name, value in weights.items()}, tmp_path / "mine.safetensors")
+    blocks = te.load_encoder(tmp_path / "mine.safetensors").blocks
+    (kernel,) = [v for v in blocks[0].variables if "conv" in v.path]
+    np.testing.assert_array_equal(kernel, weights["conv1.weight"].transpose(2, 3, 1, 0))
+
+
 def test_a_config_tells_the_pixels(tmp_path: Path, stored: Any) -> None:
     """Size, range, interpolation, crop and licence are those of timm's config.json."""
     encoder = te.load_encoder(folder_of(tmp_path / "model", "timm/resnet18", weights_of(stored, "timm/resnet18"), 48))

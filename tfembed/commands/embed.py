@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from tfembed.commands.options import COMPUTE, JSON, KIND, PATH, PREPROCESSING
+from tfembed.commands.options import COMPUTE, JSON, KIND, PATH, PREPROCESSING, SIGNATURE
 from tfembed.startup import import_tensorflow
 
 _SAMPLES = ("intents", "reviews")
+_OUTPUT = click.option("--output", "encoder_output", help="Name of the encoder's output that embeddings are made of.")
 _POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls"]), help="How to pool token vectors.")
 
 
@@ -21,6 +22,8 @@ _POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls"]), 
 @click.option("--encoder", "handle", help="Handle of an encoder; folder of a run, study or export.  [default: minilm]")
 @PREPROCESSING
 @_POOLING
+@_OUTPUT
+@SIGNATURE
 @COMPUTE
 @KIND
 @click.option("--column", help="Of texts, or of paths of images.  [default: text or path]")
@@ -55,6 +58,8 @@ def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bo
         handle=options["handle"] or ("glyphs" if path.is_dir() else "minilm"),
         preprocessing=options["preprocessing"],
         pooling=options["pooling"],
+        output=options["encoder_output"],
+        signature=options["signature"],
         compute=options["compute"],
         kind=options["kind"],
     )
@@ -93,6 +98,8 @@ def sample_or_path(source: str) -> Path:
 @click.option("--uri", help="Of a Milvus cluster, where BASE is a collection.  [default: BASE is a local file]")
 @click.option("--type", "index_type", default="flat", show_default=True, help="flat (exact), hnsw or ivf_flat.")
 @click.option("--encoder", "handle", help="For data: as in `tfembed embed`.  [default: minilm]")
+@_OUTPUT
+@SIGNATURE
 @KIND
 @click.option("--column", help="For data: of texts, or of paths of images.  [default: text or path]")
 @click.option("--id", "id_column", help="For data: column with a name for each row.  [default: the row's number]")
@@ -114,13 +121,19 @@ def index(base: str, source: str, uri: str | None, index_type: str, as_json: boo
         if is_embeddings(path):
             if any(options.values()):
                 raise click.UsageError(
-                    f"{source} holds embeddings: --encoder, --kind, --column, --id, --keep are for data."
+                    f"{source} holds embeddings: --encoder, --output, --signature, --kind, --column, --id, --keep "
+                    "are for data."
                 )
             num_rows = found.upsert(path, index_type)
         else:
             chosen = EmbedOptions(column=options["column"], id=options["id_column"], keep=options["keep"])
             handle = options["handle"] or ("glyphs" if path.is_dir() else "minilm")
-            source_of = EncoderSource(handle=handle, kind=options["kind"])
+            source_of = EncoderSource(
+                handle=handle,
+                output=options["encoder_output"],
+                signature=options["signature"],
+                kind=options["kind"],
+            )
             num_rows = index_data(found, source_of, path, chosen, index_type)
         total = len(found)
     if as_json:
@@ -134,6 +147,8 @@ def index(base: str, source: str, uri: str | None, index_type: str, as_json: boo
 @click.argument("queries", nargs=-1, required=True)
 @click.option("--uri", help="Of a Milvus cluster, where BASE is a collection.  [default: BASE is a local file]")
 @click.option("--encoder", "handle", help="The one that wrote it.  [default: loaded from where it was]")
+@_OUTPUT
+@SIGNATURE
 @click.option("--limit", type=click.IntRange(1, 16384), default=5, show_default=True, help="Rows for each query.")
 @click.option("--where", default="", help="""Which rows count, such as 'price < 10 and colour == "red"'.""")
 @JSON
@@ -143,11 +158,16 @@ def query(base: str, queries: tuple[str, ...], uri: str | None, as_json: bool, *
     Images are found by texts, and texts by images, where the encoder embeds both, such as clip_vit_base_patch32.
     """
     import_tensorflow()
+    from tfembed.embeddings.embedder import EncoderSource
     from tfembed.index.opening import open_index
 
+    named = {"output": options["encoder_output"], "signature": options["signature"]}
+    encoder = EncoderSource(handle=options["handle"], **named) if options["handle"] else None
+    if encoder is None and any(named.values()):
+        raise click.UsageError("--output and --signature are of --encoder: pass that too.")
     with open_index(base, uri=uri) as found:
         examples = [Path(each) if found.takes_images and Path(each).is_file() else each for each in queries]
-        rows = found.query(examples, encoder=options["handle"], limit=options["limit"], where=options["where"])
+        rows = found.query(examples, encoder=encoder, limit=options["limit"], where=options["where"])
     if as_json:
         answers = [
             {"query": q, "found": [asdict(each) for each in near]} for q, near in zip(queries, rows, strict=True)

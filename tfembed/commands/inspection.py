@@ -42,8 +42,13 @@ def inspect_encoder(handle: str, options: dict[str, Any]) -> dict[str, Any]:
             for block in encoder.blocks
         ],
         "cuts": [asdict(cut) for cut in inspect_cuts(encoder)],
-        "example": f"te.load_encoder({arguments}).unfreeze(1)",
+        "example": f"te.load_encoder({arguments})" + (".unfreeze(1)" if _may_train(encoder) else ""),
     } | _answers(encoder, options)
+
+
+def _may_train(encoder: te.Encoder) -> bool:
+    """Tell whether blocks of an encoder may train; those of a module of TF1 Hub never do."""
+    return not isinstance(encoder.body, te.HubLayer) or encoder.body.may_train
 
 
 def _answers(encoder: te.Encoder, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ BASE_PATH = click.argument("base_path", type=PATH)
 KIND = click.option("--kind", type=click.Choice(["text", "image"]), help="Which tower of an encoder that has both.")
 PREPROCESSING = click.option("--preprocessing", help="Handle of the preprocessing that goes with the encoder.")
 POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls", "sif"]), help="How to pool token vectors.")
+OUTPUT = click.option("--output", help="Name of the output or layer that embeddings are made of.")
+SIGNATURE = click.option("--signature", help="Name of the signature of a SavedModel to call.")
 COMPUTE = click.option(
     "--compute", type=click.Choice(_COMPUTES), default="float32", show_default=True, help="Of the frozen part."
 )
@@ -43,7 +45,8 @@ def together(*options: Callable[[_Decorated], _Decorated]) -> Callable[[_Decorat
 ENCODER = together(
     PREPROCESSING,
     POOLING,
-    click.option("--output", help="Name of the output or layer that embeddings are made of."),
+    OUTPUT,
+    SIGNATURE,
     click.option(
         "--weights", default="pretrained", show_default=True, help="pretrained, none for random ones, or a file."
     ),

@@ -114,5 +114,5 @@ def _read(data: str, options: Mapping[str, Any]) -> te.Dataset:
 def loading_of(options: Mapping[str, Any]) -> dict[str, Any]:
     """What `load_encoder` is told of an encoder, from the options of `ENCODER`."""
     weights = None if options["weights"] == "none" else options["weights"]
-    given = ("preprocessing", "pooling", "output", "sequence_length", "trust")
+    given = ("preprocessing", "pooling", "output", "signature", "sequence_length", "trust")
     return {name: options[name] for name in given} | {"weights": weights}

@@ -34,6 +34,8 @@ class EncoderSource:
         handle: What `load_encoder` takes; the folder of a run or a study, or an export or its base path.
         preprocessing: See `load_encoder`.
         pooling: See `load_encoder`.
+        output: See `load_encoder`.
+        signature: See `load_encoder`.
         compute: See `load_encoder`.
         kind: See `load_encoder`.
     """
@@ -41,6 +43,8 @@ class EncoderSource:
     handle: str
     preprocessing: str | None = None
     pooling: str | None = None
+    output: str | None = None
+    signature: str | None = None
     compute: str = "float32"
     kind: str | None = None
 

@@ -121,8 +121,14 @@ class Encoder(keras.layers.Layer):
         """The length of an embedding."""
         if self._dim is None:
             texts = self.spec.kind == "text"
-            sample = tf.constant(["a b"]) if texts else tf.zeros([1, *(self.spec.image_size or (8, 8)), 3], tf.uint8)
-            self._dim = int(self(sample).shape[-1])
+            size = self.spec.image_size or (8, 8)
+            embeddings = self(tf.constant(["a b", "c"]) if texts else tf.zeros([2, *size, 3], tf.uint8))
+            if embeddings.shape[0] != 2:
+                raise ValueError(
+                    f"Encoder {self.spec.name!r} gives shape {tuple(embeddings.shape)} for two {self.spec.kind}s: "
+                    "expected one vector for each."
+                )
+            self._dim = int(embeddings.shape[-1])
         return self._dim
 
     @property

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ import tensorflow as tf
 
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.hub_families import HubFamily, family_of, image_size
-from tfembed.encoders.preprocessing import ImagePreprocessing, mask_name
+from tfembed.encoders.module_inputs import choose_signature, kind_of
+from tfembed.encoders.preprocessing import ImagePreprocessing
 from tfembed.encoders.request import PRETRAINED, Request, name_of
 from tfembed.encoders.spec import EncoderSpec
+from tfembed.saved_model.graph_file import is_callable, read_signatures
+from tfembed.saved_model.handles import resolve
 from tfembed.saved_model.layer import HubLayer
+from tfembed.saved_model.module import TF1_HUB_MARKER
 
 DESCRIPTION = "assets.extra/encoder.json"  # what `export_module` says of the encoder that a module was
 TOKENIZER = "assets.extra/tokenizer"  # and the module that makes its tokens
@@ -33,19 +38,20 @@ def load(wanted: Request) -> Encoder:
     handle = wanted.handle
     if wanted.weights != PRETRAINED:
         raise ValueError(f"weights={wanted.weights!r}: module {handle!r} brings its own. Leave weights out.")
-    body = _body(wanted)
+    body, output = _body(wanted)
     inputs = body.input_specs
     found = _describe(handle, inputs, wanted.spec)
     found = replace(
         found,
         pooling=wanted.pooling or found.pooling,
         preprocessing=wanted.preprocessing or found.preprocessing,
-        output=wanted.output or found.output or body.get_config().get("output_key"),
+        output=output or found.output or body.get_config().get("output_key"),
+        signature=body.get_config().get("signature"),
     )
     tokenizer = os.path.join(handle, TOKENIZER)
     if found.preprocessing is None and os.path.isdir(tokenizer):  # a module that takes texts and tokens
         preprocessing = HubLayer(tokenizer, trust=wanted.trust)
-        return Encoder(found, body, preprocessing, sequence_length=_said(handle).get("sequence_length"))
+        return _tried(Encoder(found, body, preprocessing, sequence_length=_said(handle).get("sequence_length")))
     if isinstance(inputs, dict) and len(inputs) > 1:
         if found.preprocessing is None:
             raise ValueError(
@@ -55,7 +61,7 @@ def load(wanted: Request) -> Encoder:
         if found.output is None:
             output = "sequence_output" if found.pooling else "pooled_output"
             found = replace(found, output=output)
-        return Encoder(found, body, HubLayer(found.preprocessing, trust=wanted.trust))
+        return _tried(Encoder(found, body, HubLayer(found.preprocessing, trust=wanted.trust)))
     if wanted.preprocessing is not None:
         raise ValueError(
             f"preprocessing={wanted.preprocessing!r}: module {handle!r} takes {found.kind}s as they are. Leave it out."
@@ -63,28 +69,53 @@ def load(wanted: Request) -> Encoder:
     if found.kind == "image":
         size = _size_of(inputs) or found.image_size or _DEFAULT_SIZE
         found = replace(found, image_size=size)
-        return Encoder(found, body, ImagePreprocessing.of(found))
-    return Encoder(found, body)
+        return _tried(Encoder(found, body, ImagePreprocessing.of(found)))
+    return _tried(Encoder(found, body))
 
 
-def _body(wanted: Request) -> HubLayer:
-    """The module; of one in the format of TF1, whose layer gives a single output, the one that is wanted."""
-    body = HubLayer(wanted.handle, trust=wanted.trust)
-    signature, key = (body.get_config().get(name) for name in ("signature", "output_key"))
-    if signature is None or wanted.output in (None, key):
-        return body
-    return HubLayer(wanted.handle, trust=wanted.trust, signature=signature, output_key=wanted.output)
+def _tried(encoder: Encoder) -> Encoder:
+    """The encoder, after it embedded two examples: what a graph cannot do, its specs need not say.
+
+    Raises:
+        ValueError: If it cannot embed them.
+    """
+    _ = encoder.blocks  # where there is no such output, that is said here
+    try:
+        _ = encoder.dim
+    except ValueError as error:
+        raise ValueError(_one_line(error)) from error
+    except (tf.errors.OpError, TypeError) as error:
+        said = _one_line(error)[:200].rstrip(".")
+        raise ValueError(
+            f"Module {encoder.spec.handle!r} cannot embed two {encoder.spec.kind}s: {said}. "
+            "Expected a graph that takes raw examples in batches of any size. Wrap it in a SavedModel that does."
+        ) from error
+    return encoder
+
+
+def _one_line(error: Exception) -> str:
+    """What an error says, without what Keras and TensorFlow add about layers, arguments and nodes."""
+    said = re.sub(r"\x1b\[\d*m", "", str(error)).removeprefix("Graph execution error:")
+    said = said.split("Arguments received by")[0].split("[[{{node")[0].split("<stack traces unavailable>")[-1]
+    return " ".join(re.sub(r"Exception encountered when calling .*", "", said).split())
+
+
+def _body(wanted: Request) -> tuple[HubLayer, str | None]:
+    """The module, or one of its signatures, and the output that embeddings are made of; None for the usual one."""
+    handle, folder = wanted.handle, resolve(wanted.handle)
+    if os.path.exists(os.path.join(folder, TF1_HUB_MARKER)):  # whose layer gives a single output
+        layer = HubLayer(handle, trust=wanted.trust, signature=wanted.signature, output_key=wanted.output)
+        return layer, wanted.output
+    signatures = read_signatures(folder)
+    if wanted.signature is None and (is_callable(folder) or not signatures):
+        return HubLayer(handle, trust=wanted.trust), wanted.output
+    signature, output = choose_signature(handle, signatures, wanted.signature, wanted.output)
+    layer = HubLayer(handle, trust=wanted.trust, signature=signature.name, signature_outputs_as_dict=True)
+    return layer, output
 
 
 def _describe(handle: str, inputs: Any, spec: EncoderSpec | None) -> EncoderSpec:
-    tensors = tf.nest.flatten(inputs)
-    is_text = mask_name(inputs) is not None or (len(tensors) == 1 and tensors[0].dtype == tf.string)
-    is_image = len(tensors) == 1 and tensors[0].dtype.is_floating and tensors[0].shape.rank == 4
-    if not is_text and not is_image:
-        raise ValueError(
-            f"Module {handle!r} takes {inputs}: expected texts (string), tokens with a mask, or images (float, "
-            "batch x height x width x 3). Wrap it in a SavedModel that does."
-        )
+    is_text = kind_of(handle, inputs) == "text"
     if spec is not None:
         return spec
     family = family_of(handle) or HubFamily(pattern="")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfembed.encoders import applications, hub, keras_hub, keras_model
 from tfembed.encoders.catalog import CATALOG
@@ -52,6 +53,7 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     preprocessing: str | Any | None = None,
     pooling: str | None = None,
     output: str | None = None,
+    signature: str | None = None,
     weights: str | os.PathLike[str] | None = PRETRAINED,
     sequence_length: int | None = None,
     compute: str = "float32",
@@ -71,6 +73,8 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
         pooling: `"mean"`, `"max"` or `"cls"` to make one vector of an encoder's token vectors; of word vectors
             `"mean"`, `"max"` or `"sif"`, which weighs rare words more.
         output: The name of the output, or of the layer or block, that embeddings are made of, where there are several.
+        signature: The signature of a SavedModel to call, in place of the module itself, or where it has signatures
+            alone and more than one could be meant.
         weights: `"pretrained"`, a file with weights where the source takes one, or None for random ones.
         sequence_length: Tokens kept of a text, its first ones and the separator at its end; None to let training
             choose: the 99th percentile of its texts.
@@ -101,6 +105,7 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
         preprocessing=preprocessing,
         pooling=pooling,
         output=output,
+        signature=signature,
         weights=weights,
         max_length=sequence_length,
         trust=trust,
@@ -108,6 +113,8 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     load = _source_of(wanted)
     if preprocessing is not None and load in _WHOLE:
         raise ValueError(f"preprocessing={preprocessing!r}: encoder {wanted.name!r} brings its own. Leave it out.")
+    if signature is not None and load not in (hub.load, _load_of_kaggle):
+        raise ValueError(f"signature={signature!r}: encoder {wanted.name!r} is no SavedModel. Leave it out.")
     encoder = load(wanted)
     if kind not in (None, encoder.spec.kind):
         raise ValueError(
@@ -117,11 +124,29 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     used = None if weights is None else os.fspath(weights)
     encoder.spec = replace(encoder.spec, compute=compute, weights=used, licence=_licence(encoder.spec))
     encoder.unfreeze(False)
+    if weights is not None:
+        _check_finite(encoder)
     if output is not None:
         _ = encoder.blocks  # where there is no such output, that is said here
     if sequence_length is not None:
         encoder.limit_length(sequence_length)
     return encoder
+
+
+def _check_finite(encoder: Encoder) -> None:
+    """Check that no weight is NaN or infinite, as those of a training that diverged are.
+
+    Raises:
+        ValueError: If one is; the message names some.
+    """
+    floats = [variable for variable in encoder.body.weights if "float" in str(variable.dtype)]
+    broken = [v for v in floats if not bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(v))))]
+    if broken:
+        names = ", ".join(str(variable.path) for variable in broken[:3])
+        raise ValueError(
+            f"Encoder {encoder.spec.name!r} has weights that are not finite (NaN or infinite) in {len(broken)} of its "
+            f"{len(floats)} variables: {names}. Its training diverged: take an earlier checkpoint."
+        )
 
 
 def _licence(spec: EncoderSpec) -> str:

@@ -25,6 +25,7 @@ class Request:
         output: The name of the output, or of the layer, that the embedding is made of; None for the usual one.
         weights: `"pretrained"`, a file with weights, or None for random ones.
         kind: Which tower, of an encoder that has one for texts and one for images; None for that of images.
+        signature: The signature of a SavedModel that is called; None for the module itself, or its only candidate.
         max_length: Tokens that the user wants kept at the least; None for the source's own choice.
         trust: Whether files that can do more than hold weights are loaded too.
     """
@@ -36,6 +37,7 @@ class Request:
     output: str | None = None
     weights: str | os.PathLike[str] | None = PRETRAINED
     kind: str | None = None
+    signature: str | None = None
     max_length: int | None = None
     trust: bool = False
 

@@ -20,6 +20,7 @@ class EncoderSpec:
         kind: `"text"` or `"image"`.
         preprocessing: Handle of the module that goes with it, for text encoders that come as a pair.
         output: Which output to take, where there are several.
+        signature: Signature of a SavedModel that is called; None where the module itself is.
         pooling: How one vector is made of a sequence: `"mean"` over the real tokens, `"max"`, the first (`"cls"`), the
             last (`"last"`), or the sum over the root of their number (`"mean_sqrt_len"`).
         normalize: Whether embeddings get length 1.
@@ -49,6 +50,7 @@ class EncoderSpec:
     kind: str
     preprocessing: str | None = None
     output: str | None = None
+    signature: str | None = None
     pooling: str | None = None
     normalize: bool = False
     image_size: tuple[int, int] | None = None

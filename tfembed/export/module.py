@@ -137,9 +137,8 @@ def _input_spec(encoder: Encoder) -> tf.TensorSpec:
 
 
 def _can_train(encoder: Encoder) -> bool:
-    """A signature, as modules of TF1 have them, never trains."""
-    body = encoder.body
-    return not (isinstance(body, HubLayer) and body.get_config().get("signature"))
+    """Tell whether anything may train; nothing of a module of TF1 Hub does."""
+    return not isinstance(encoder.body, HubLayer) or encoder.body.may_train
 
 
 @contextmanager

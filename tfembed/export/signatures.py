@@ -83,7 +83,9 @@ def tracked(layer: keras.layers.Layer, preprocessing: keras.layers.Layer | None,
     root.stored = [each for each in used if isinstance(each, StoredWeight)]
     root.used_variables = [each for each in used if isinstance(each, tf.Variable)]
     root.used_variables += [variable for each in root.stored for variable in each.variables]
-    modules = [each.resolved_object for each in layers if isinstance(each, HubLayer)]
+    hub_layers = [each for each in layers if isinstance(each, HubLayer)]
+    modules = [each.resolved_object for each in hub_layers]
+    root.untracked_variables = [variable for each in hub_layers for variable in each.untracked_variables]
     tables = [value for each in layers for value in vars(each).values() if isinstance(value, tf.lookup.StaticHashTable)]
     root.resources = [
         each

@@ -56,7 +56,7 @@ def is_bias_or_norm(variable: Any) -> bool:
     return len(variable.shape) < 2 or is_bias or _NORM.search(name) is not None
 
 
-def find_blocks(module: Any, *functions: Any) -> tuple[Block, ...]:
+def find_blocks(module: Any, *functions: Any, variables: Sequence[Any] | None = None) -> tuple[Block, ...]:
     """Find the blocks of a module.
 
     Variables are grouped by name, and the groups ordered by where they first act in the graph of the first function.
@@ -66,6 +66,7 @@ def find_blocks(module: Any, *functions: Any) -> tuple[Block, ...]:
     Args:
         module: A loaded SavedModel, or any object with `variables`.
         functions: Its traced functions, that of inference first. Those of `module.__call__` if there are none.
+        variables: Its variables; those that it lists if None.
 
     Returns:
         Blocks from input to output; each variable is in exactly one. A module that hides its variables has one.
@@ -83,7 +84,7 @@ def find_blocks(module: Any, *functions: Any) -> tuple[Block, ...]:
         ['stem', 'top']
     """
     traced = list(functions) or concrete_functions(module)
-    listed = getattr(module, "variables", None)
+    listed = getattr(module, "variables", None) if variables is None else variables
     hidden = [v for function in traced for v in function.variables] if listed is None else listed
     variables = list({id(tf_variable(v)): v for v in hidden}.values())
     graphs = [] if listed is None else _graphs(traced, variables)

@@ -91,7 +91,7 @@ def _settle(concrete: Any, arguments: Mapping[str, Any], training: bool) -> Func
     values = dict(zip(positional[len(positional) - len(args) :], args, strict=True))
     values |= {name: kwargs[name] for name in sorted(kwargs)}
     first = next(iter(values), "inputs")
-    inputs = values[first] if args else dict(values)
+    inputs = values[first] if args or len(values) == 1 else dict(values)
     others = {name: value for name, value in values.items() if args and name != first}
     switch = [name for name in others if name in _TRAINING]
     wanted = {name: value for name, value in arguments.items() if name not in _TRAINING} | dict.fromkeys(

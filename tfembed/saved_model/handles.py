@@ -24,6 +24,7 @@ import tensorflow as tf
 from tfembed.saved_model import kaggle
 
 GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 _EXPECTED = (
     "a folder with saved_model.pb, a .tar.gz of one, or an address such as https://tfhub.dev/google/nnlm-en-dim128/2 "
@@ -91,6 +92,20 @@ def graph_file(folder: str) -> str | None:
     return next((path for path in paths if tf.io.gfile.exists(path)), None)
 
 
+def check_fetched(file: str) -> None:
+    """Check that a file is itself, and not the pointer that Git puts in its place until Git LFS fetches it.
+
+    Raises:
+        ValueError: If it is such a pointer.
+    """
+    with tf.io.gfile.GFile(file, "rb") as opened:
+        if opened.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise ValueError(
+                f"{file!r} is a Git LFS pointer, which stands for a file that was not fetched. Run `git lfs pull` "
+                "where it was cloned, or download the file itself."
+            )
+
+
 def unpack(archive: Path) -> str:
     """Unpack a module's tar file into the cache, once per content, and return the SavedModel folder in it.
 
@@ -99,6 +114,7 @@ def unpack(archive: Path) -> str:
     Raises:
         ValueError: If the file is no readable tar archive, is not safe to unpack, or holds no SavedModel.
     """
+    check_fetched(str(archive))
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     target = Path(cache_folder(), digest)
@@ -125,10 +141,28 @@ def unpack(archive: Path) -> str:
 def _checked(folder: str, handle: str) -> str:
     if graph_file(folder):
         return folder
+    if numbers := sorted(int(name) for name in _entries(folder) if name.isdecimal() and _has_graph(folder, name)):
+        raise ValueError(
+            f"{handle!r} is the base path of versions {', '.join(map(str, numbers))} of a model. Pass one of its "
+            f"folders, such as {os.path.join(handle, str(numbers[-1]))!r}."
+        )
+    if handle.endswith((".h5", ".hdf5")):
+        raise ValueError(
+            f"{handle!r} is an HDF5 file of Keras. Convert it where you trust it: keras.models.load_model({handle!r})"
+            ".save('model.keras'), and pass that; a file of weights alone needs the model that it was saved from."
+        )
     raise ValueError(
         f"Trying to load a model of incompatible/unknown type: {handle!r} holds neither {' nor '.join(GRAPH_FILES)}. "
         f"Expected {_EXPECTED}."
     )
+
+
+def _entries(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+def _has_graph(folder: str, version: str) -> bool:
+    return graph_file(os.path.join(folder, version)) is not None
 
 
 def _place_of(address: str) -> str:

@@ -37,7 +37,8 @@ class HubLayer(keras.layers.Layer):
 
     Args:
         handle: A folder with a SavedModel, a `.tar.gz` of one, a web address of tfhub.dev or Kaggle, or a callable.
-        trainable: Whether all that may train does. Raises at call with a signature and with TF1 Hub modules.
+        trainable: Whether all that may train does. Raises at call with a signature and with TF1 Hub modules; variables
+            of a signature train in its graph for inference where `unfreeze` names them or their blocks.
         arguments: More keyword arguments for the module; JSON values where the layer is to be saved.
         tags: Which graph of a SavedModel with several.
         signature: Name of the signature to call in place of the module itself; "default" for TF1 Hub modules.
@@ -107,6 +108,16 @@ class HubLayer(keras.layers.Layer):
         loaded = self._source.module.loaded
         self._track_module()
         return loaded
+
+    @property
+    def may_train(self) -> bool:
+        """Whether the module has variables that may train at all."""
+        return bool(self._source.variables.trainable_ids)
+
+    @property
+    def untracked_variables(self) -> list[tf.Variable]:
+        """Variables that the module uses and Keras does not track; an export needs them too."""
+        return self._source.untracked_variables
 
     @property
     def trainable(self) -> bool:
@@ -235,7 +246,7 @@ class HubLayer(keras.layers.Layer):
         return [
             name
             for name in super().__dir__()
-            if name not in ("blocks", "keras_blocks", "resolved_object", "fingerprint")
+            if name not in ("blocks", "keras_blocks", "resolved_object", "fingerprint", "untracked_variables")
         ]
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -263,10 +274,11 @@ class HubLayer(keras.layers.Layer):
         return self._source.output_shapes(input_shape, self.compute_dtype)
 
     def _check_trainable(self) -> None:
-        if self.trainable and self._source.request.signature is not None:
+        if self.trainable and self._source.request.signature is not None and self._selector is True:
             raise ValueError(
                 f"HubLayer {self.name!r}: trainable=True is unsupported when calling a signature or a TF1 Hub module, "
-                "which tell neither updates nor losses. Set trainable=False, or load a TF2 SavedModel with a callable."
+                "which tell neither updates nor losses. Set trainable=False, load a TF2 SavedModel with a callable, or "
+                "name what trains: layer.unfreeze(1)."
             )
         if self.trainable and not self.trainable_weights and not self._said_nothing_trains:
             self._said_nothing_trains = True

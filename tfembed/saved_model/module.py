@@ -2,15 +2,17 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
+from google.protobuf.message import DecodeError
 
+from tfembed.saved_model.functions import concrete_functions
+from tfembed.saved_model.graph_file import explain_unreadable, read_graph_file
 from tfembed.saved_model.handles import cache_folder, graph_file, resolve
 from tfembed.saved_model.reference_variables import with_resource_variables
 from tfembed.saved_model.safety import check_safe
@@ -35,15 +37,35 @@ class Module:
     created: tuple[tf.Variable, ...] = ()
 
     @property
+    def lists_variables(self) -> bool:
+        """Whether the module lists its variables, as those of TF Hub do; a plain tf.Module has none of these lists."""
+        return any(hasattr(self.loaded, name) for name in ("variables", "trainable_variables"))
+
+    @property
     def variables(self) -> list[Any]:
-        """The variables that the module lists, the trainable ones first, each once."""
+        """The variables that the module lists, the trainable ones first; if it lists none, all that it uses."""
         listed = [*getattr(self.loaded, "trainable_variables", ()), *getattr(self.loaded, "variables", ())]
+        if not self.lists_variables and self.created:
+            signatures = getattr(self.loaded, "signatures", {}).values()
+            captured = _captured([*concrete_functions(self.loaded), *signatures])
+            listed = [variable for variable in self.created if id(variable.handle) in captured]
         return list({id(variable): variable for variable in listed}.values())
 
     @property
     def trainable_ids(self) -> set[int]:
-        """The `id` of each variable that may train at all."""
-        return {id(variable) for variable in getattr(self.loaded, "trainable_variables", ())}
+        """The `id` of each variable that may train at all: as listed, or, without such a list, as its own flag says."""
+        if hasattr(self.loaded, "trainable_variables"):
+            return {id(variable) for variable in self.loaded.trainable_variables}
+        if self.is_tf1_hub or (self.lists_variables and callable(self.loaded)):
+            return set()
+        return {id(variable) for variable in self.variables if variable.trainable and variable.dtype.is_floating}
+
+    def hidden_variables(self, functions: Iterable[Any]) -> list[tf.Variable]:
+        """The variables that traced functions read or change, and that `variables` leaves out."""
+        captured = _captured(functions)
+        listed = {id(variable) for variable in self.variables}
+        inside = tf.train.TrackableView(self.loaded).descendants() if captured else ()
+        return [v for v in inside if isinstance(v, tf.Variable) and id(v) not in listed and id(v.handle) in captured]
 
     @property
     def regularization_losses(self) -> list[Callable[[], tf.Tensor]]:
@@ -60,6 +82,11 @@ class Module:
                     "return a scalar loss; wrap the value in a tf.function."
                 )
         return losses
+
+
+def _captured(functions: Iterable[Any]) -> set[int]:
+    """The `id` of each tensor that traced functions take from outside, such as the handle of a variable."""
+    return {id(tensor) for function in functions for tensor in function.captured_inputs}
 
 
 def load(
@@ -124,7 +151,7 @@ def load_folder(
             values are overwritten by those of the SavedModel.
 
     Raises:
-        ValueError: If no graph has these tags, or a reused variable does not fit.
+        ValueError: If it is damaged, no graph has these tags, or a reused variable does not fit.
     """
     is_tf1_hub = os.path.exists(os.path.join(folder, TF1_HUB_MARKER))
     _check_tags(folder, tags)
@@ -133,14 +160,17 @@ def load_folder(
     source = with_resource_variables(folder, cache_folder())
     load_once = partial(_load_once, source, tags=tags, options=options, reuse=reuse or {})
     try:
-        loaded, created = load_once()
-    except (RuntimeError, FileNotFoundError, tf.errors.NotFoundError) as error:
-        if "Op type not registered" not in str(error):
-            raise
-        # Only now: its import takes a second, and most modules have no text ops.
-        import tensorflow_text  # noqa: F401  registers its ops
+        try:
+            loaded, created = load_once()
+        except (RuntimeError, FileNotFoundError, tf.errors.NotFoundError) as error:
+            if "Op type not registered" not in str(error):
+                raise
+            # Only now: its import takes a second, and most modules have no text ops.
+            import tensorflow_text  # noqa: F401  registers its ops
 
-        loaded, created = load_once()
+            loaded, created = load_once()
+    except (OSError, LookupError, RuntimeError, DecodeError, tf.errors.OpError) as error:
+        raise explain_unreadable(folder, error) from error
     return Module(loaded=loaded, folder=folder, is_tf1_hub=is_tf1_hub, created=tuple(created))
 
 
@@ -200,8 +230,7 @@ def _check_tags(folder: str, tags: Sequence[str] | None) -> None:
     path = graph_file(folder)
     if tags is None or path is None or path.endswith(".pbtxt"):
         return
-    proto = saved_model_pb2.SavedModel.FromString(Path(path).read_bytes())
-    available = [sorted(graph.meta_info_def.tags) for graph in proto.meta_graphs]
+    available = [sorted(graph.meta_info_def.tags) for graph in read_graph_file(folder).meta_graphs]
     if sorted(tags) not in available:
         raise ValueError(
             f"Unknown tags {sorted(tags)} for {folder!r}. Expected one of {available}. Pass one of these sets, or "

@@ -103,7 +103,8 @@ def blocks_of(module: Module, call: Invocation) -> tuple[Block, ...]:
     except CutError:
         inference = []
     others = [each for each in concrete_functions(call.function) if each not in inference]
-    return find_blocks(module.loaded, *inference, *others)
+    variables = None if module.lists_variables or not module.created else module.variables
+    return find_blocks(module.loaded, *inference, *others, variables=variables)
 
 
 def partly_trained(

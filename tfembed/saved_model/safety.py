@@ -2,13 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format
-from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 
-from tfembed.saved_model.handles import graph_file
+from tfembed.saved_model.graph_file import read_graph_file
 
 _REFUSED = frozenset(
     {
@@ -47,22 +45,13 @@ def check_safe(folder: str) -> None:
         ValueError: If an op in it writes files or runs Python; the message names it. Ops that save checkpoints are
             fine where saving alone leads to them.
     """
-    found = sorted(set().union(*(_unsafe_ops(graph) for graph in _read(folder).meta_graphs)))
+    found = sorted(set().union(*(_unsafe_ops(graph) for graph in read_graph_file(folder).meta_graphs)))
     if found:
         raise ValueError(
             f"The module in {folder!r} has ops that write files or run Python: {', '.join(found)}. It is not loaded: "
             "pass trust=True (--trust) if you know where it is from and what it does with them. A model file with such "
             "a module is read with keras.models.load_model(path, safe_mode=False)."
         )
-
-
-def _read(folder: str) -> Any:
-    path = graph_file(folder)
-    if path is None:
-        raise ValueError(f"No SavedModel in {folder!r}. Expected a folder with saved_model.pb.")
-    if path.endswith(".pbtxt"):
-        return text_format.Parse(Path(path).read_text(encoding="utf-8"), saved_model_pb2.SavedModel())
-    return saved_model_pb2.SavedModel.FromString(Path(path).read_bytes())
 
 
 def _unsafe_ops(graph: meta_graph_pb2.MetaGraphDef) -> set[str]:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfembed.saved_model.archive import StoredModule, load_onto, read_module, write_module
 from tfembed.saved_model.blocks import Block
 from tfembed.saved_model.cut import ModuleGraph
-from tfembed.saved_model.functions import find_function
+from tfembed.saved_model.functions import concrete_functions, find_function
 from tfembed.saved_model.graph import CutError
 from tfembed.saved_model.handles import local_folder, resolve
 from tfembed.saved_model.invocation import Invocation, Request, input_dtypes, invocation
@@ -92,6 +92,12 @@ class ModuleSource:
         if self._invocation is None:
             raise ValueError(f"No module was loaded from {self.handle!r}.")
         return self._invocation
+
+    @property
+    def untracked_variables(self) -> list[tf.Variable]:
+        """Variables that the module uses and Keras does not track: hidden ones, and those of strings."""
+        unshared = [v for v, shared in zip(self.variables.raw, self.variables.shared, strict=True) if shared is None]
+        return [*unshared, *self.module.hidden_variables(concrete_functions(self.invocation.function))]
 
     @property
     def blocks(self) -> tuple[Block, ...]:

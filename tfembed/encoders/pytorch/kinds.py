@@ -144,6 +144,11 @@ NETWORKS = (
 )
 
 
+def find_network(shapes: Shapes) -> Network | None:
+    """The kind of network that has such weights; None if none is known."""
+    return next((each for each in NETWORKS if _has(each.mark, shapes) and each.holds(shapes)), None)
+
+
 def network_of(shapes: Shapes, file: Path, architecture: str | None) -> Network:
     """The kind of network that weights are of.
 
@@ -155,7 +160,7 @@ def network_of(shapes: Shapes, file: Path, architecture: str | None) -> Network:
     Raises:
         ValueError: If none is known that has such weights, or it is not of that architecture.
     """
-    found = next((each for each in NETWORKS if _has(each.mark, shapes) and each.holds(shapes)), None)
+    found = find_network(shapes)
     if found is None:
         names = list(shapes)
         raise ValueError(

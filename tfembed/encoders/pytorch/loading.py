@@ -12,7 +12,7 @@ import numpy as np
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.layer_names import up_to
 from tfembed.encoders.preprocessing import ImagePreprocessing
-from tfembed.encoders.pytorch.kinds import Network, network_of
+from tfembed.encoders.pytorch.kinds import Network, find_network, network_of
 from tfembed.encoders.pytorch.network import Shapes, Sketch, fill, finished
 from tfembed.encoders.pytorch.state_dict import SUFFIXES, read_state_dict
 from tfembed.encoders.repositories import CONFIG, WEIGHTS, fetch
@@ -60,7 +60,7 @@ def load(wanted: Request) -> Encoder:
         ConnectionError: If it must be downloaded and cannot be.
     """
     files = _locate(wanted)
-    weights = _renamed(read_state_dict(files.weights, trust=wanted.trust))
+    weights = _without_prefixes(_renamed(read_state_dict(files.weights, trust=wanted.trust)))
     shapes = {name: value.shape for name, value in weights.items()}
     network = network_of(shapes, files.weights, files.architecture)
     known = wanted.spec or EncoderSpec(
@@ -136,6 +136,16 @@ def _pixels(config: dict[str, Any]) -> dict[str, Any]:
 def _renamed(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Weights under the names of today: TorchVision's oldest DenseNets had `norm.1` for `norm1`."""
     return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", name): value for name, value in weights.items()}
+
+
+def _without_prefixes(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Weights without the scopes that all names share, such as Lightning's `model.`, up to those of a network."""
+    bare = weights
+    while find_network({name: value.shape for name, value in bare.items()}) is None:
+        if len({name.partition(".")[0] for name in bare}) > 1 or not all("." in name for name in bare):
+            return weights
+        bare = {name.partition(".")[2]: value for name, value in bare.items()}
+    return bare
 
 
 def _model(network: Network, shapes: Shapes, files: Files, how: tuple[Any, str | None]) -> keras.Model:

@@ -14,6 +14,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from tfembed.saved_model.handles import check_fetched
+
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # Where the tensors of a checkpoint lie, if not at its top.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -50,11 +52,14 @@ def read_state_dict(path: Path, *, trust: bool = False) -> dict[str, np.ndarray]
         trust: Read files as well that hold more than tensors, or are in the format of PyTorch before 1.6.
 
     Returns:
-        Arrays by name, without the prefix `module.` of models trained on several devices.
+        Arrays by name, without the prefix `module.` of models trained on several devices, and without the `_orig_mod.`
+        of compiled ones.
 
     Raises:
-        ValueError: If the file is damaged, holds no tensors, or asks for what is not needed; the message names that.
+        ValueError: If the file is damaged, is a pointer of Git LFS, holds no tensors, or asks for what is not
+            needed; the message names that.
     """
+    check_fetched(str(path))
     try:
         if path.suffix == ".safetensors":
             found: Any = safetensors.numpy.load_file(path)
@@ -67,7 +72,7 @@ def read_state_dict(path: Path, *, trust: bool = False) -> dict[str, np.ndarray]
     tensors = _tensors(found)
     if not tensors:
         raise ValueError(f"{str(path)!r} holds no tensors by name. Expected the state dict of a network.")
-    return {name.removeprefix("module."): value for name, value in tensors.items()}
+    return {name.replace("_orig_mod.", "").removeprefix("module."): value for name, value in tensors.items()}
 
 
 # What the machine of pickles stumbles over in a file that is none.
