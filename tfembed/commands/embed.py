@@ -12,7 +12,9 @@ from tfembed.commands.options import COMPUTE, JSON, KIND, PATH, PREPROCESSING
 from tfembed.startup import import_tensorflow
 
 _SAMPLES = ("intents", "reviews")
-_POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls"]), help="How to pool token vectors.")
+_POOLING = click.option(
+    "--pooling", type=click.Choice(["mean", "max", "cls", "mean_sqrt_len", "last"]), help="How to pool token vectors."
+)
 
 
 @click.command()

@@ -107,7 +107,7 @@ def _whole(folder: Folder, kind: str, files: str) -> dict[str, Any]:
 def _word_pieces(folder: Folder) -> list[str]:
     """The vocabulary in its order, with the names that BERT gives to special tokens; MPNet has two sets of them."""
     if folder.has("vocab.txt"):
-        words = (folder.path / "vocab.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        words = folder.lines("vocab.txt")
     else:
         numbers = _whole(folder, "WordPiece", "vocab.txt")["vocab"]
         words = sorted(numbers, key=numbers.__getitem__)
@@ -142,8 +142,7 @@ def _albert_writing(rules: dict[str, Any], writing: Writing) -> Writing:
 
 def _byte_pairs(folder: Folder) -> tuple[dict[str, int], list[str]]:
     if folder.has("vocab.json") and folder.has("merges.txt"):
-        lines = (folder.path / "merges.txt").read_text(encoding="utf-8").split("\n")
-        merges = [line for line in lines if line and not line.startswith("#version")]
+        merges = [line for line in folder.lines("merges.txt") if line and not line.startswith("#version")]
         return folder.read("vocab.json"), merges
     model = _whole(folder, "BPE", "vocab.json and merges.txt")
     return model["vocab"], [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
