@@ -14,7 +14,7 @@ from tfembed.encoders.hugging_face.image_processing import image_processing
 from tfembed.encoders.hugging_face.modules import ADAPTER, MODULES, Modules, read_modules, with_dense
 from tfembed.encoders.hugging_face.names import deberta_names, image_names, text_names
 from tfembed.encoders.hugging_face.text_bodies import deberta_body, text_body, text_shape
-from tfembed.encoders.hugging_face.tokenizers import text_tokens, usual_length
+from tfembed.encoders.hugging_face.tokenizers import TokenizerOptions, text_tokenizer, usual_length
 from tfembed.encoders.hugging_face.weights import Names, fill
 from tfembed.encoders.pixels import ImagePixels
 from tfembed.encoders.pytorch import loading as pytorch
@@ -88,8 +88,10 @@ def _load_text(wanted: Request, folder: Folder, inner: Folder, config: dict[str,
         normalize=modules.normalize,
         max_length=most,
     )
-    tokens = text_tokens(inner, config["model_type"], most, prefix=modules.prefix, lowercase=modules.lowercase)
-    return Encoder(spec, body, tokens)
+    options = TokenizerOptions(
+        max_length=most, rows=config["vocab_size"], prefix=modules.prefix, lowercase=modules.lowercase
+    )
+    return Encoder(spec, body, text_tokenizer(inner, config["model_type"], options))
 
 
 def _load_image(wanted: Request, folder: Folder, config: dict[str, Any]) -> Encoder:
