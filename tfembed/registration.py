@@ -26,9 +26,11 @@ LAYERS = {
     "Resized": "tfembed.encoders.pixels",
     "Suffix": "tfembed.encoders.suffix",
     "TanhGelu": "tfembed.encoders.activations",
+    "TextTokenizer": "tfembed.encoders.text_tokenizer",
     "TextTokens": "tfembed.encoders.text_tokens",
     "TokenPooling": "tfembed.encoders.pooling",
     "Values": "tfembed.builders",
+    "WordPieces": "tfembed.encoders.word_pieces",
     "WordPooling": "tfembed.encoders.words.pooling",
     "Words": "tfembed.encoders.words.layer",
 }

@@ -13,7 +13,9 @@ from tfembed.startup import import_tensorflow
 
 _SAMPLES = ("intents", "reviews")
 _OUTPUT = click.option("--output", "encoder_output", help="Name of the encoder's output that embeddings are made of.")
-_POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls"]), help="How to pool token vectors.")
+_POOLING = click.option(
+    "--pooling", type=click.Choice(["mean", "max", "cls", "mean_sqrt_len", "last"]), help="How to pool token vectors."
+)
 
 
 @click.command()

@@ -15,9 +15,10 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scri
 BASE_PATH = click.argument("base_path", type=PATH)
 KIND = click.option("--kind", type=click.Choice(["text", "image"]), help="Which tower of an encoder that has both.")
 PREPROCESSING = click.option("--preprocessing", help="Handle of the preprocessing that goes with the encoder.")
-POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls", "sif"]), help="How to pool token vectors.")
 OUTPUT = click.option("--output", help="Name of the output or layer that embeddings are made of.")
 SIGNATURE = click.option("--signature", help="Name of the signature of a SavedModel to call.")
+_POOLINGS = ["mean", "max", "cls", "mean_sqrt_len", "last", "sif"]
+POOLING = click.option("--pooling", type=click.Choice(_POOLINGS), help="How to pool token vectors.")
 COMPUTE = click.option(
     "--compute", type=click.Choice(_COMPUTES), default="float32", show_default=True, help="Of the frozen part."
 )

@@ -135,7 +135,7 @@ def _describe(handle: str, inputs: Any, spec: EncoderSpec | None) -> EncoderSpec
 def _said(handle: str) -> dict[str, Any]:
     """What `export_module` says of the encoder that a module was; nothing of other modules."""
     file = Path(handle, DESCRIPTION)
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return json.loads(file.read_text(encoding="utf-8-sig")) if file.is_file() else {}
 
 
 def _size_of(inputs: Any) -> tuple[int, int] | None:

@@ -70,8 +70,8 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
             the tower for it, by default that for images; of others, what they embed anyway.
         preprocessing: The handle of the preprocessing module, for text encoders that come as a pair; of a Keras model,
             a layer too.
-        pooling: `"mean"`, `"max"` or `"cls"` to make one vector of an encoder's token vectors; of word vectors
-            `"mean"`, `"max"` or `"sif"`, which weighs rare words more.
+        pooling: `"mean"`, `"max"`, `"cls"`, `"mean_sqrt_len"` or `"last"` to make one vector of an encoder's token
+            vectors; of word vectors `"mean"`, `"max"` or `"sif"`, which weighs rare words more.
         output: The name of the output, or of the layer or block, that embeddings are made of, where there are several.
         signature: The signature of a SavedModel to call, in place of the module itself, or where it has signatures
             alone and more than one could be meant.

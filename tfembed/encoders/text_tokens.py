@@ -27,6 +27,11 @@ class Writing:
         prefix: Stands in front of every text.
         apart: Whether letters and accents are composed, and each digit stands by itself, as the tokenizer of CLIP has
             it; in the graph, KerasHub's takes several digits for a word.
+        marks: Whether all marks are left out with the accents, and not those alone that take no room.
+        plain_spaces: Characters that become plain spaces.
+        strips: Ends where white space is left out: `"right"`, `"both"`, or none of them, `""`.
+        single_spaces: Whether several plain spaces become one.
+        leading_space: Whether texts begin with a space; an empty one does not.
     """
 
     clean: bool = False
@@ -35,6 +40,11 @@ class Writing:
     lowercase: bool = False
     prefix: str = ""
     apart: bool = False
+    marks: bool = False
+    plain_spaces: str = ""
+    strips: str = ""
+    single_spaces: bool = False
+    leading_space: bool = False
 
     def apply(self, texts: Any) -> Any:
         """Write texts so, strings `(n,)`.
@@ -44,6 +54,7 @@ class Writing:
             >>> writing.apply(tf.constant(["Ça\\u00a0va"]))[0].numpy()
             b'ca va'
         """
+        texts = tf.strings.regex_replace(texts, r"\x00", "\x01")  # TensorFlow Text takes it for the end of a text
         if self.prefix:
             texts = tf.strings.join([self.prefix, texts])
         if self.clean:
@@ -58,9 +69,21 @@ class Writing:
         if self.accents:
             import tensorflow_text as tf_text  # registers its ops too
 
-            texts = tf.strings.regex_replace(tf_text.normalize_utf8(texts, self.accents), r"\p{Mn}", "")
+            marks = r"\p{M}" if self.marks else r"\p{Mn}"
+            texts = tf.strings.regex_replace(tf_text.normalize_utf8(texts, self.accents), marks, "")
         if self.lowercase:  # a sigma at the end of a word as anywhere else
             texts = tf.strings.lower(tf.strings.regex_replace(texts, "\u03a3", "\u03c3"), encoding="utf-8")
+        return self._spaced(texts)
+
+    def _spaced(self, texts: Any) -> Any:
+        if self.plain_spaces:
+            texts = tf.strings.regex_replace(texts, f"[{self.plain_spaces}]", " ")
+        if self.strips:
+            texts = tf.strings.regex_replace(texts, f"{_APART}$" + f"|^{_APART}" * (self.strips == "both"), "")
+        if self.single_spaces:
+            texts = tf.strings.regex_replace(texts, " {2,}", " ")
+        if self.leading_space:
+            texts = tf.strings.regex_replace(texts, "^([^ ])", r" \1")
         return texts
 
 

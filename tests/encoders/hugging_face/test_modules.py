@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_minilm_is_that_of_sentence_transformers():
     ("file", "change", "message"),
     [
         ("modules.json", [{"type": "a.Transformer", "path": ""}, {"type": "b.LSTM", "path": "1"}], "Transformer, LSTM"),
-        ("1_Pooling/config.json", {"pooling_mode_lasttoken": True}, "pools by lasttoken: expected one of mean"),
+        ("1_Pooling/config.json", {"pooling_mode": "weightedmean"}, "pools by weightedmean: expected one of mean"),
         ("1_Pooling/config.json", {"pooling_mode": ["cls", "max"]}, "pools by cls and max: expected one of mean"),
     ],
 )
@@ -59,8 +60,66 @@ def test_what_is_not_known_is_named(file, change, message, tmp_path):
 def test_the_pooling_that_is_passed_counts(tmp_path):
     """`pooling=` has it otherwise than the folder says; where the folder's own is not known, too."""
     folder = copy_folder("sentences_mean", tmp_path / "model")
-    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_lasttoken": true}')
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_weightedmean_tokens": true}')
     encoder = te.load_encoder(folder, pooling="cls")
     expected = json.loads((DATA / "bert" / "expected.json").read_text(encoding="utf-8"))
     cls = np.array(expected["cls"])
     np.testing.assert_allclose(encoder(expected["texts"]), cls / np.linalg.norm(cls, axis=1, keepdims=True), atol=2e-5)
+
+
+@pytest.mark.parametrize("rules", [{"pooling_mode_lasttoken": True}, {"pooling_mode": "lasttoken"}])
+def test_the_last_token_is_pooled_as_sentence_transformers_writes_it(rules, tmp_path):
+    """Both spellings of last-token pooling give the vector of the separator."""
+    folder = copy_folder("sentences_mean", tmp_path / "model")
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(rules))
+    encoder = te.load_encoder(folder)
+    assert encoder.spec.pooling == "last"
+    np.testing.assert_allclose(encoder(["my card"]), te.load_encoder(folder, pooling="last")(["my card"]))
+    assert not np.allclose(encoder(["my card"]), te.load_encoder(folder, pooling="cls")(["my card"]))
+
+
+@pytest.mark.parametrize("settings", ["sentence_bert_config.json", "sentence_roberta_config.json"])
+def test_a_transformer_in_a_folder_of_its_own_is_found(settings, tmp_path):
+    """Early versions put the transformer, with its settings, into 0_Transformer: the embeddings are the same."""
+    folder = copy_folder("sentences_mean", tmp_path / "model")
+    expected = te.load_encoder(folder)
+    inner = folder / "0_Transformer"
+    inner.mkdir()
+    for path in [
+        path for path in folder.iterdir() if path.is_file() and path.name not in ("modules.json", "README.md")
+    ]:
+        shutil.move(path, inner / path.name)
+    (inner / "sentence_bert_config.json").rename(inner / settings)
+    steps = json.loads((folder / "modules.json").read_text())
+    (folder / "modules.json").write_text(json.dumps([steps[0] | {"path": "0_Transformer"}, *steps[1:]]))
+    for root in ({"__version__": {"sentence_transformers": "2.0.0"}}, None):
+        if root is None:
+            (folder / "config.json").unlink()
+        else:
+            (folder / "config.json").write_text(json.dumps(root))
+        encoder = te.load_encoder(folder)
+        assert encoder.spec.max_length == expected.spec.max_length
+        np.testing.assert_allclose(encoder(["my card"]), expected(["my card"]))
+
+
+def test_files_that_begin_with_a_byte_order_mark_are_read(tmp_path):
+    """JSON files and vocabularies as editors of Windows save them give the same embeddings."""
+    folder = copy_folder("sentences_mean", tmp_path / "model")
+    expected = te.load_encoder(folder)(["the card [PAD] again"])
+    for path in [*folder.rglob("*.json"), *folder.rglob("vocab.txt")]:
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    np.testing.assert_allclose(te.load_encoder(folder)(["the card [PAD] again"]), expected)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("adapter_config.json", {"base_model_name_or_path": "a/base"}, r"is an adapter \(LoRA\), which changes a/base"),
+        ("modules.json", [{"type": "m.StaticEmbedding", "path": ""}], "is a StaticEmbedding of sentence-transformers"),
+    ],
+)
+def test_folders_without_a_transformer_say_what_they_are(file, content, message, tmp_path):
+    """An adapter and a table of token vectors are named, with what to do."""
+    (tmp_path / file).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=message):
+        te.load_encoder(tmp_path)

@@ -40,11 +40,15 @@ class Folder:
             ValueError: If there is no such file, or it is no JSON.
         """
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            return json.loads((self.path / name).read_text(encoding="utf-8-sig"))  # Windows writes a byte order mark
         except FileNotFoundError as error:
             raise ValueError(f"{self.handle!r} has no {name}: expected it in {self.path}. Copy it there.") from error
         except ValueError as error:
             raise ValueError(f"{self.path / name} is no JSON: {error}. Fetch the file again.") from error
+
+    def lines(self, name: str) -> list[str]:
+        """Lines of a text file, such as a vocabulary."""
+        return (self.path / name).read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
 
     def read_if_there(self, name: str) -> dict[str, Any]:
         """The values of a JSON file; none if there is no such file."""
@@ -93,7 +97,7 @@ class Tensors:
         if (self._path / WEIGHTS).is_file():
             return [self._path / WEIGHTS]
         if (self._path / _INDEX).is_file():
-            index = json.loads((self._path / _INDEX).read_text(encoding="utf-8"))
+            index = json.loads((self._path / _INDEX).read_text(encoding="utf-8-sig"))
             files = [self._path / name for name in sorted(set(index["weight_map"].values()))]
             if missing := [file.name for file in files if not file.is_file()]:
                 raise ValueError(f"{self._handle!r} lacks {missing}, which {_INDEX} names. Copy them to {self._path}.")

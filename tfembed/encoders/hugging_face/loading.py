@@ -11,10 +11,10 @@ from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.hugging_face.folder import Folder, Tensors
 from tfembed.encoders.hugging_face.image_bodies import dinov2_shape, image_body, vit_shape
 from tfembed.encoders.hugging_face.image_processing import image_processing
-from tfembed.encoders.hugging_face.modules import read_modules, with_dense
+from tfembed.encoders.hugging_face.modules import ADAPTER, MODULES, Modules, read_modules, with_dense
 from tfembed.encoders.hugging_face.names import deberta_names, image_names, text_names
 from tfembed.encoders.hugging_face.text_bodies import deberta_body, text_body, text_shape
-from tfembed.encoders.hugging_face.tokenizers import text_tokens, usual_length
+from tfembed.encoders.hugging_face.tokenizers import TokenizerOptions, text_tokenizer, usual_length
 from tfembed.encoders.hugging_face.weights import Names, fill
 from tfembed.encoders.pixels import ImagePixels
 from tfembed.encoders.pytorch import loading as pytorch
@@ -29,7 +29,8 @@ _IMAGES = ("vit", "deit", "dinov2", "dinov2_with_registers")
 
 def is_folder(path: str) -> bool:
     """Whether a folder holds a model as the Hub has it, or a preset of KerasHub."""
-    return Path(path, CONFIG).is_file() and not Path(path, "saved_model.pb").exists()
+    named = any(Path(path, name).is_file() for name in (CONFIG, MODULES, ADAPTER))
+    return named and not Path(path, "saved_model.pb").exists()
 
 
 def load(wanted: Request) -> Encoder:
@@ -44,12 +45,14 @@ def load(wanted: Request) -> Encoder:
     """
     remote = str(wanted.handle).startswith("hf:")
     folder = Folder(fetch(wanted.rest, trust=wanted.trust) if remote else Path(wanted.handle), str(wanted.handle))
-    config = folder.read(CONFIG)
+    modules = read_modules(folder, wanted.pooling)
+    inner = Folder(folder.path / modules.transformer, folder.handle)
+    config = inner.read(CONFIG)
     if "registered_name" in config:  # KerasHub wrote it
         return keras_hub.load_preset(wanted, str(folder.path))
     kind = config.get("model_type")
     if kind in _TEXTS:
-        return _load_text(wanted, folder, config)
+        return _load_text(wanted, folder, inner, config, modules)
     if kind in _IMAGES:
         return _load_image(wanted, folder, config)
     if "architecture" in config:
@@ -60,19 +63,19 @@ def load(wanted: Request) -> Encoder:
     )
 
 
-def _load_text(wanted: Request, folder: Folder, config: dict[str, Any]) -> Encoder:
+def _load_text(wanted: Request, folder: Folder, inner: Folder, config: dict[str, Any], modules: Modules) -> Encoder:
     if wanted.output not in _OUTPUTS:
         raise ValueError(f"{folder.handle!r} has no output {wanted.output!r}: pass one of {', '.join(_OUTPUTS[1:])}.")
-    modules, pooled = read_modules(folder, wanted.pooling), wanted.output == "pooled_output"
+    pooled = wanted.output == "pooled_output"
     if config["model_type"] == "deberta-v2":
         body, names, positions = deberta_body(config), deberta_names(config), config["max_position_embeddings"]
     else:
         shape = text_shape(config)
         body, names, positions = text_body(shape, pooled=pooled), text_names(config), shape.max_length
-    _fill(body, names, wanted, folder)
+    _fill(body, names, wanted, inner)
     if modules.dense and not pooled:
         body = with_dense(body, modules, folder, trust=wanted.trust)
-    most = max(modules.max_length or min(positions, usual_length(folder)), wanted.max_length or 0)
+    most = max(modules.max_length or min(positions, usual_length(inner)), wanted.max_length or 0)
     if most > positions:
         raise ValueError(
             f"sequence_length={most}: encoder {wanted.name!r} has positions for at most {positions} tokens. Pass no "
@@ -85,8 +88,10 @@ def _load_text(wanted: Request, folder: Folder, config: dict[str, Any]) -> Encod
         normalize=modules.normalize,
         max_length=most,
     )
-    tokens = text_tokens(folder, config["model_type"], most, prefix=modules.prefix, lowercase=modules.lowercase)
-    return Encoder(spec, body, tokens)
+    options = TokenizerOptions(
+        max_length=most, rows=config["vocab_size"], prefix=modules.prefix, lowercase=modules.lowercase
+    )
+    return Encoder(spec, body, text_tokenizer(inner, config["model_type"], options))
 
 
 def _load_image(wanted: Request, folder: Folder, config: dict[str, Any]) -> Encoder:

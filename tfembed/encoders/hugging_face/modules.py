@@ -10,7 +10,11 @@ from tfembed.encoders.hugging_face.folder import Folder, Tensors
 from tfembed.encoders.pooling import TokenPooling
 from tfembed.encoders.spec import POOLINGS
 
-_MODULES = "modules.json"
+MODULES = "modules.json"
+ADAPTER = "adapter_config.json"
+# By the kind of transformer, in folders of early versions.
+_SETTINGS = [f"sentence_{kind}_config.json" for kind in ("bert", "roberta", "distilbert", "albert", "xlm-roberta")]
+_POOLINGS = {"lasttoken": "last"}  # what sentence-transformers calls otherwise
 _DENSE = {"Identity": "linear", "Tanh": "tanh", "GELU": "gelu", "ReLU": "relu", "SiLU": "silu", "Sigmoid": "sigmoid"}
 
 
@@ -19,6 +23,7 @@ class Modules:
     """What becomes of the vectors of a text's tokens.
 
     Attributes:
+        transformer: Folder of the transformer, inside of the model's.
         pooling: How one vector is made of them; None if nothing is said of it.
         dense: Folders of dense layers behind the pooling.
         normalize: Whether embeddings get length 1.
@@ -27,6 +32,7 @@ class Modules:
         prefix: Stands in front of every text.
     """
 
+    transformer: str = ""
     pooling: str | None = None
     dense: tuple[str, ...] = ()
     normalize: bool = False
@@ -45,9 +51,10 @@ def read_modules(folder: Folder, pooling: str | None = None) -> Modules:
     Raises:
         ValueError: If one of them is not known here; the message names it.
     """
-    if not folder.has(_MODULES):
+    _check_layout(folder)
+    if not folder.has(MODULES):
         return Modules(pooling=pooling)
-    steps = [(str(step["type"]).rsplit(".", 1)[-1], step["path"]) for step in folder.read(_MODULES)]
+    steps = _steps(folder)
     kinds = [kind for kind, _ in steps]
     dense = kinds.count("Dense")
     if kinds not in (
@@ -55,12 +62,14 @@ def read_modules(folder: Folder, pooling: str | None = None) -> Modules:
         ["Transformer", "Pooling", *["Dense"] * dense, "Normalize"],
     ):
         raise ValueError(
-            f"{_MODULES} of {folder.handle!r} names {', '.join(kinds)}: expected Transformer, Pooling, then Dense and "
+            f"{MODULES} of {folder.handle!r} names {', '.join(kinds)}: expected Transformer, Pooling, then Dense and "
             "Normalize where wanted. Take another model."
         )
-    own = folder.read_if_there(f"{steps[0][1]}/sentence_bert_config.json".lstrip("/"))
+    first = steps[0][1]
+    own = next(filter(None, (folder.read_if_there(f"{first}/{name}".lstrip("/")) for name in _SETTINGS)), {})
     rules = folder.read(f"{steps[1][1]}/config.json")
     return Modules(
+        transformer=first,
         pooling=pooling or _pooling(rules, folder.handle),
         dense=tuple(path for kind, path in steps if kind == "Dense"),
         normalize="Normalize" in kinds,
@@ -70,17 +79,44 @@ def read_modules(folder: Folder, pooling: str | None = None) -> Modules:
     )
 
 
+def _steps(folder: Folder) -> list[tuple[str, str]]:
+    """Kind and folder of each module."""
+    return [(str(step["type"]).rsplit(".", 1)[-1], step["path"]) for step in folder.read(MODULES)]
+
+
+def _check_layout(folder: Folder) -> None:
+    """Refuse folders that hold no transformer of their own.
+
+    Raises:
+        ValueError: If the folder holds a table of token vectors, or an adapter to another model.
+    """
+    if folder.has(ADAPTER):
+        base = folder.read(ADAPTER).get("base_model_name_or_path") or "its base model"
+        raise ValueError(
+            f"{folder.handle!r} is an adapter (LoRA), which changes {base} and is no model of its own: expected whole "
+            "weights. Merge the two with peft, as merge_and_unload() and save_pretrained(), and pass the folder with "
+            "the result."
+        )
+    if folder.has(MODULES) and "StaticEmbedding" in [kind for kind, _ in _steps(folder)]:
+        raise ValueError(
+            f"{folder.handle!r} is a StaticEmbedding of sentence-transformers, a table of token vectors without a "
+            "transformer: expected modules Transformer and Pooling. Take a model with a transformer, such as minilm, "
+            "or word vectors (glove:, word2vec:, fasttext:)."
+        )
+
+
 def _pooling(config: dict[str, Any], handle: str) -> str:
     """Newer files name the pooling, older ones have a switch for each."""
     named = config.get("pooling_mode")
     names = [named] if isinstance(named, str) else named
     if not names:
         names = [name for name, value in config.items() if name.startswith("pooling_mode_") and value]
-    found = [re.sub("^pooling_mode_|_tokens?$", "", name) for name in names]
+    plain = [re.sub("^pooling_mode_|_tokens?$", "", name) for name in names]
+    found = [_POOLINGS.get(name, name) for name in plain]
     if len(found) != 1 or found[0] not in POOLINGS:
         raise ValueError(
             f"{handle!r} pools by {' and '.join(found) or 'nothing'}: expected one of {', '.join(POOLINGS)}. Pass "
-            "pooling=... to have it otherwise than it was made for."
+            "pooling=... (--pooling) to have it otherwise than it was made for."
         )
     return found[0]
 

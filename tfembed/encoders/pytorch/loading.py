@@ -114,7 +114,7 @@ def _in_folder(folder: Path) -> Files:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"Cannot read {str(path)!r}: {error}. Expected timm's config.json.") from error
     return config if isinstance(config, dict) else {}
