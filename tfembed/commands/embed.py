@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tfembed.commands.options import COMPUTE, JSON, KIND, PATH, PREPROCESSING
+from tfembed.commands.options import COMPUTE, DEFAULT_ENCODER, JSON, KIND, PATH, PREPROCESSING
 from tfembed.startup import import_tensorflow
 
 _SAMPLES = ("intents", "reviews")
@@ -18,7 +18,7 @@ _POOLING = click.option("--pooling", type=click.Choice(["mean", "max", "cls"]), 
 @click.command()
 @click.argument("source", metavar="INPUT")
 @click.argument("output", type=PATH)
-@click.option("--encoder", "handle", help="Handle of an encoder; folder of a run, study or export.  [default: minilm]")
+@click.option("--encoder", "handle", help=f"Handle of an encoder; folder of a run, study or export.  {DEFAULT_ENCODER}")
 @PREPROCESSING
 @_POOLING
 @COMPUTE
@@ -52,7 +52,7 @@ def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bo
     )
     path = sample_or_path(source)
     encoder = EncoderSource(
-        handle=options["handle"] or ("glyphs" if path.is_dir() else "minilm"),
+        handle=_encoder_of(path, options),
         preprocessing=options["preprocessing"],
         pooling=options["pooling"],
         compute=options["compute"],
@@ -71,6 +71,12 @@ def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bo
     click.echo(f"{done.output}: {done.num_rows:,} embeddings of {done.dim} numbers, encoder {done.fingerprint[:12]}")
     if done.num_failed:
         click.echo(f"{chosen.failures}: {done.num_failed:,} rows that could not be embedded, and why")
+
+
+def _encoder_of(source: Path, options: dict[str, Any]) -> str:
+    from tfembed.commands.typed import encoder_of
+
+    return encoder_of(options["handle"], options["kind"] or ("image" if source.is_dir() else "text"))
 
 
 def sample_or_path(source: str) -> Path:
@@ -92,7 +98,7 @@ def sample_or_path(source: str) -> Path:
 @click.argument("source", metavar="OUTPUT_OR_DATA")
 @click.option("--uri", help="Of a Milvus cluster, where BASE is a collection.  [default: BASE is a local file]")
 @click.option("--type", "index_type", default="flat", show_default=True, help="flat (exact), hnsw or ivf_flat.")
-@click.option("--encoder", "handle", help="For data: as in `tfembed embed`.  [default: minilm]")
+@click.option("--encoder", "handle", help="For data: as in `tfembed embed`.")
 @KIND
 @click.option("--column", help="For data: of texts, or of paths of images.  [default: text or path]")
 @click.option("--id", "id_column", help="For data: column with a name for each row.  [default: the row's number]")
@@ -119,8 +125,7 @@ def index(base: str, source: str, uri: str | None, index_type: str, as_json: boo
             num_rows = found.upsert(path, index_type)
         else:
             chosen = EmbedOptions(column=options["column"], id=options["id_column"], keep=options["keep"])
-            handle = options["handle"] or ("glyphs" if path.is_dir() else "minilm")
-            source_of = EncoderSource(handle=handle, kind=options["kind"])
+            source_of = EncoderSource(handle=_encoder_of(path, options), kind=options["kind"])
             num_rows = index_data(found, source_of, path, chosen, index_type)
         total = len(found)
     if as_json:

@@ -102,6 +102,11 @@ def load(wanted: Request) -> Encoder:
     return Encoder(spec, body, ImagePreprocessing.of(spec))
 
 
+def weights_folder() -> Path:
+    """Folder in which Keras keeps the weights that it has downloaded."""
+    return Path(os.environ.get("KERAS_HOME", "~/.keras"), "models").expanduser()
+
+
 def _build(wanted: Request, variant: Variant, size: int) -> keras.Model:
     make = getattr(keras.applications, variant.name)
     pretrained = wanted.weights == PRETRAINED
@@ -125,7 +130,7 @@ def _build(wanted: Request, variant: Variant, size: int) -> keras.Model:
 def _explained(error: Exception, handle: str, pretrained: bool) -> Exception:
     """What to tell of a failure to make a network."""
     failed = _FETCH_FAILED.search(str(error))
-    folder = Path(os.environ.get("KERAS_HOME", "~/.keras"), "models")
+    folder = weights_folder()
     if failed:
         address = failed.group(1)
         name = address.rsplit("/", 1)[-1]
