@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfembed.calibration import calibrate
 from tfembed.data import Dataset
 from tfembed.description import describe
+from tfembed.encoders.keras_settings import check_settings
 from tfembed.features import FeatureCache, fit_sequence_length
 from tfembed.heads import draw_untrained_head, is_untrained, rebuild_head, rescale_outputs
 from tfembed.predict import ModelParts, evaluate, parts_of
@@ -101,6 +102,7 @@ def train(  # noqa: PLR0913 - all but three have defaults
         raise ValueError(
             f"balanced=True weighs classes that exclude each other, but the data are for {data.task}: leave it out."
         )
+    check_settings(parts_of(model).encoder.spec.kind)
     started, cache = time.perf_counter(), cache or FeatureCache()
     runs = partial(run, balanced=balanced, cache=cache, distribution=distribution)
     phases = fit(model, data, strategy, seed=seed, run=runs, cache=cache)

@@ -14,6 +14,7 @@ import keras
 
 from tfembed.encoders.application_table import FAMILIES, PRETRAINED_NAMES, RANGES
 from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.keras_settings import check_settings
 from tfembed.encoders.layer_names import named_in_blocks, up_to
 from tfembed.encoders.preprocessing import ImagePreprocessing
 from tfembed.encoders.request import PRETRAINED, Request
@@ -78,6 +79,7 @@ def load(wanted: Request) -> Encoder:
         ValueError: If there is no such network, or the file holds other weights.
         ConnectionError: If the weights must be downloaded and cannot be.
     """
+    check_settings("image")
     variant = parse_variant(wanted.rest)
     family = FAMILIES[variant.name]
     size = variant.size or family.size
