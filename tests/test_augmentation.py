@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 import tfembed as te
 from tfembed.data import read_images
@@ -99,6 +99,15 @@ def test_encoded_images_and_files_are_augmented(tmp_path):
     assert data.train.examples[0] == paths[0]
     model = te.build_image_classifier(te.load_encoder("glyphs"), data.class_names)
     assert te.train(model, data, te.linear_probe()).metrics["train"]["accuracy"] >= 0.5
+
+
+def test_copies_of_photos_are_upright(tmp_path):
+    """A copy of a photo that was stored sideways is upright: it holds no orientation any more."""
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
+    Image.fromarray(blob(1)[0][:10]).save(tmp_path / "sideways.jpg", exif=tags)
+    data = te.augment(dataset([tmp_path / "sideways.jpg"] * 4), 1)
+    assert {Image.open(io.BytesIO(image)).size for image in data.train.examples[4:]} == {(10, 16)}
 
 
 def test_what_cannot_be_augmented_is_refused():

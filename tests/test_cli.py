@@ -243,6 +243,38 @@ def test_predict_images(place: Path, image_run: tuple[Path, dict[str, Any]]) -> 
     assert [row["label"] for row in rows] == ["light", "dark"]
 
 
+@pytest.mark.parametrize("command", ["train", "search", "embed"])
+def test_the_encoder_that_images_get_is_said(
+    command: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without --encoder, one line says which encoder images get: of printed characters only if there is no better one
+    here, and then how to get a better one.
+    """
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(te, "load_encoder", _refuse)
+    monkeypatch.setattr("tfembed.embeddings.embedder.load_encoder", _refuse)
+    folder = place / "images" / "dark"
+    arguments = {
+        "train": ["train", place / "images"],
+        "search": ["search", place / "images", "--out", tmp_path / "study", "--trials", 1],
+        "embed": ["embed", folder, tmp_path / "vectors.npy"],
+    }[command]
+    for file, line in (
+        (None, "Encoder: glyphs, trained on printed characters, .* For one, pass --encoder efficientnet_b0, .*"),
+        ("mobilenet_1_0_224_tf_no_top.h5", "Encoder: mobilenet_v1, trained on photographs; pass --encoder .*"),
+    ):
+        if file:
+            (tmp_path / "models").mkdir()
+            (tmp_path / "models" / file).touch()
+        result = CliRunner().invoke(cli, [str(each) for each in arguments])
+        assert re.search(f"^{line}$", result.stderr, re.MULTILINE)
+        assert f"not loaded: {line.split()[1].strip(',')}" in str(result.exception)
+
+
+def _refuse(handle: str, **_: Any) -> None:
+    raise ValueError(f"not loaded: {handle}")
+
+
 @pytest.mark.parametrize(("label", "shown"), [("tags", "any"), ("stars", "")])
 def test_predict_several_labels_and_values(label: str, shown: str, place: Path) -> None:
     """Runs with several labels an example, and runs on numbers, print a line for each example too."""

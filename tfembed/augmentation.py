@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfembed.data import Dataset, read_images
 from tfembed.data.split import concatenate_splits, number_groups
+from tfembed.encoders.decoding import decode_upright
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,7 @@ def _copies(examples: np.ndarray, num_copies: int, augmentation: Augmentation, s
 
     def change(row: Any) -> Any:
         image = tf.gather(given, row % len(examples))
-        pixels = tf.io.decode_image(image, channels=3, expand_animations=False) if encoded else image
+        pixels = decode_upright(image) if encoded else image
         pixels = pixels if encoded or len(examples.shape) == 4 else pixels[..., tf.newaxis]
         changed = _change(tf.cast(pixels, tf.float32) / 255.0, augmentation, tf.stack([tf.cast(seed, tf.int64), row]))
         rounded = tf.cast(tf.round(tf.clip_by_value(changed, 0.0, 1.0) * 255.0), tf.uint8)

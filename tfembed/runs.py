@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from tfembed.encoders.keras_settings import check_settings
 from tfembed.train import Result
 
 _MODEL, _RECORD = "model.keras", "run.json"
@@ -106,4 +107,8 @@ def load_run(folder: str | os.PathLike[str], *, trust: bool = False) -> tuple[ke
     import keras_hub  # noqa: F401 - registers its layers
 
     record = json.loads((path / _RECORD).read_text(encoding="utf-8"))
-    return keras.models.load_model(path / _MODEL, safe_mode=not trust), record
+    try:
+        return keras.models.load_model(path / _MODEL, safe_mode=not trust), record
+    except (TypeError, ValueError):
+        check_settings("image")  # Keras wraps what an encoder refuses into many lines
+        raise

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfembed.calibration import calibrate
 from tfembed.data import Dataset, Split
 from tfembed.description import describe
+from tfembed.encoders.keras_settings import check_settings
 from tfembed.features import FeatureCache, fit_sequence_length
 from tfembed.heads import draw_untrained_head, is_untrained, rebuild_head, rescale_outputs
 from tfembed.intervals import confidence_intervals
@@ -148,6 +149,7 @@ def execute(
         run: Function that runs a phase, given components of the model, data, phase and seed.
         cache: Cache of features.
     """
+    check_settings(parts_of(model).encoder.spec.kind)
     started = time.perf_counter()
     phases, splits = fit(model, data, strategy, seed=seed, run=run, cache=cache), _splits(data)
     return Result(

@@ -1,12 +1,18 @@
 """Images from a folder per class, and from tables of paths."""
 
+import base64
+import io
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+import tensorflow as tf
+from PIL import ExifTags, Image
 
 from tfembed.data import fingerprint, load_images, read_images
+from tfembed.data.image_files import check_images, image_sizes
+from tfembed.report.pictures import data_uri
 
 
 @pytest.fixture
@@ -128,6 +134,78 @@ def test_a_bmp_with_a_palette_is_named(folder):
     Image.new("P", (4, 4)).save(folder / "cat" / "x.bmp")
     with pytest.raises(ValueError, match=r"cat.x\.bmp: a BMP image with a palette"):
         load_images(folder)
+
+
+def bmp(bits: int, header_size: int = 40, compression: int = 0, masks: tuple[int, ...] = ()) -> bytes:
+    """A black BMP of 4 x 4 pixels."""
+    sizes = ("<IHHHH", 12, 4, 4, 1, bits)
+    if header_size > 12:
+        sizes = ("<IiiHHIIiiII", header_size, 4, 4, 1, bits, compression, 0, 0, 0, 0, 0)
+    header = struct.pack(*sizes) + struct.pack(f"<{len(masks)}I", *masks)
+    header = header.ljust(header_size, b"\0")
+    start, pixels = 14 + len(header), bytes(4 * 4 * bits // 8)
+    return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + header + pixels
+
+
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        (bmp(16), "of 16 bits a pixel"),
+        (bmp(16, 40, 3, (0xF800, 0x7E0, 0x1F)), "of 16 bits a pixel"),
+        (bmp(24, 12), "of OS/2"),
+        (bmp(32, 124, 3, (0xFF, 0xFF00, 0xFF0000, 0xFF000000)), "with another order of colors"),
+        (bmp(24) + b"\0\0", "with bytes behind its end"),
+    ],
+    ids=["16", "16 in fields", "OS/2", "order", "longer"],
+)
+def test_a_bmp_that_tensorflow_does_not_read_is_named(folder, content, form):
+    """A BMP that TensorFlow refuses, or reads in wrong colors, is an error that says which form it has."""
+    (folder / "cat" / "x.bmp").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=rf"cat.x\.bmp: a BMP image {form}, which TensorFlow does not decode \(save it"
+    ):
+        load_images(folder)
+
+
+@pytest.mark.parametrize(
+    "content", [bmp(24), bmp(32), bmp(32, 40, 3, (0xFF0000, 0xFF00, 0xFF))], ids=["24", "32", "32 in fields"]
+)
+def test_a_bmp_that_tensorflow_reads_is_taken(content):
+    """BMP images of three and of four colors are accepted, and decoded."""
+    check_images([content], str)
+    assert tf.io.decode_image(content, channels=3).shape == (4, 4, 3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF"])
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_bytes_behind_the_end_of_an_image_are_passed_over(folder, kind, size):
+    """An image with something behind its end, as some programs leave it, is whole, and decoded as without that."""
+    Image.open(folder / "dog" / "0.png").save(folder / "dog" / "x", kind)
+    content = (folder / "dog" / "x").read_bytes()
+    (folder / "dog" / "x").write_bytes(content + b"x" * size)
+    assert len(load_images(folder, validation=0, test=0).train) == 21
+    pixels = [
+        tf.io.decode_image(each, channels=3, expand_animations=False) for each in (content, content + b"x" * size)
+    ]
+    np.testing.assert_array_equal(*pixels)
+
+
+def test_sizes_are_those_of_images_upright(tmp_path):
+    """A photo that was stored sideways is described as viewers show it; damaged EXIF data change nothing."""
+    photo = Image.new("RGB", (30, 20))
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
+    contents = []
+    for name, data in (
+        ("sideways.jpg", tags.tobytes()),
+        ("damaged.jpg", b"Exif\0\0XX"),
+        ("sideways.png", tags.tobytes()),
+    ):
+        photo.save(tmp_path / name, exif=data)
+        contents.append((tmp_path / name).read_bytes())
+    assert image_sizes(contents) == [(20, 30), (30, 20), (20, 30)]
+    shown = [Image.open(io.BytesIO(base64.b64decode(data_uri(each).partition(",")[2]))).size for each in contents]
+    assert shown == [(20, 30), (30, 20), (20, 30)]
 
 
 def test_several_bad_images_are_counted(folder):

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import io
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import ExifTags, Image
 from spared_gate import spared_gate
 from tensorflow_serving.apis import prediction_log_pb2
 from tiny_models import write_text_module
@@ -142,6 +144,17 @@ def test_image_formats_and_sizes(encode: Callable[[Any], tf.Tensor], fine_tuned:
     files = [encode(np.full((*size, 3), 90, np.uint8)).numpy() for size in sizes]
     found = served.signatures["serving_default"](image_bytes=tf.constant(files))
     np.testing.assert_allclose(found["score"], te.predict(fine_tuned, files).probabilities.max(axis=1), atol=1e-5)
+
+
+def test_photos_are_served_upright(served: Any) -> None:
+    """A photo with an EXIF orientation has the embedding of the same photo upright."""
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
+    file = io.BytesIO()
+    Image.fromarray(np.rot90(IMAGES[0])).save(file, "PNG", exif=tags)
+    upright = tf.io.encode_png(IMAGES[0]).numpy()
+    first, second = served.signatures["embed"](image_bytes=tf.constant([file.getvalue(), upright]))["embedding"]
+    np.testing.assert_allclose(first, second, atol=1e-5)
 
 
 def test_labels_and_card(exported: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tfembed.commands.options import COMPUTE, JSON, KIND, PATH, PREPROCESSING, SIGNATURE
+from tfembed.commands.options import COMPUTE, DEFAULT_ENCODER, JSON, KIND, PATH, PREPROCESSING, SIGNATURE
 from tfembed.startup import import_tensorflow
 
 _SAMPLES = ("intents", "reviews")
@@ -21,7 +21,7 @@ _POOLING = click.option(
 @click.command()
 @click.argument("source", metavar="INPUT")
 @click.argument("output", type=PATH)
-@click.option("--encoder", "handle", help="Handle of an encoder; folder of a run, study or export.  [default: minilm]")
+@click.option("--encoder", "handle", help=f"Handle of an encoder; folder of a run, study or export.  {DEFAULT_ENCODER}")
 @PREPROCESSING
 @_POOLING
 @_OUTPUT
@@ -57,7 +57,7 @@ def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bo
     )
     path = sample_or_path(source)
     encoder = EncoderSource(
-        handle=options["handle"] or ("glyphs" if path.is_dir() else "minilm"),
+        handle=_encoder_of(path, options),
         preprocessing=options["preprocessing"],
         pooling=options["pooling"],
         output=options["encoder_output"],
@@ -80,6 +80,12 @@ def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bo
         click.echo(f"{chosen.failures}: {done.num_failed:,} rows that could not be embedded, and why")
 
 
+def _encoder_of(source: Path, options: dict[str, Any]) -> str:
+    from tfembed.commands.typed import encoder_of
+
+    return encoder_of(options["handle"], options["kind"] or ("image" if source.is_dir() else "text"))
+
+
 def sample_or_path(source: str) -> Path:
     """The file of a sample, or a path.
 
@@ -99,7 +105,7 @@ def sample_or_path(source: str) -> Path:
 @click.argument("source", metavar="OUTPUT_OR_DATA")
 @click.option("--uri", help="Of a Milvus cluster, where BASE is a collection.  [default: BASE is a local file]")
 @click.option("--type", "index_type", default="flat", show_default=True, help="flat (exact), hnsw or ivf_flat.")
-@click.option("--encoder", "handle", help="For data: as in `tfembed embed`.  [default: minilm]")
+@click.option("--encoder", "handle", help="For data: as in `tfembed embed`.")
 @_OUTPUT
 @SIGNATURE
 @KIND
@@ -129,9 +135,8 @@ def index(base: str, source: str, uri: str | None, index_type: str, as_json: boo
             num_rows = found.upsert(path, index_type)
         else:
             chosen = EmbedOptions(column=options["column"], id=options["id_column"], keep=options["keep"])
-            handle = options["handle"] or ("glyphs" if path.is_dir() else "minilm")
             source_of = EncoderSource(
-                handle=handle,
+                handle=_encoder_of(path, options),
                 output=options["encoder_output"],
                 signature=options["signature"],
                 kind=options["kind"],

@@ -14,6 +14,7 @@ PATH = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 BASE_PATH = click.argument("base_path", type=PATH)
 KIND = click.option("--kind", type=click.Choice(["text", "image"]), help="Which tower of an encoder that has both.")
+DEFAULT_ENCODER = "[default: minilm; for images a network for photographs that was downloaded before, or glyphs]"
 PREPROCESSING = click.option("--preprocessing", help="Handle of the preprocessing that goes with the encoder.")
 OUTPUT = click.option("--output", help="Name of the output or layer that embeddings are made of.")
 SIGNATURE = click.option("--signature", help="Name of the signature of a SavedModel to call.")

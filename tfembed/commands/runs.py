@@ -10,7 +10,7 @@ import keras
 
 import tfembed as te
 from tfembed.builders import build_model
-from tfembed.commands.typed import dataset_of, loading_of, parse_head, parse_strategy
+from tfembed.commands.typed import dataset_of, encoder_of, loading_of, parse_head, parse_strategy
 from tfembed.data.again import make_again
 from tfembed.data.recipe import recipe_from_dict
 from tfembed.distribution import open_distribution
@@ -43,7 +43,7 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
     head, seed = parse_head(options["head"]), options["seed"]
     dataset = dataset_of(data, options)
     _check_balanced(dataset, options)
-    handle = options["handle"] or ("minilm" if dataset.kind == "text" else "glyphs")
+    handle = encoder_of(options["handle"], dataset.kind)
     with waiting(f"Loading {handle}"):
         encoder = te.load_encoder(handle, kind=dataset.kind, compute=options["compute"], **loading_of(options))
         model = build_model(encoder, dataset, head)
@@ -66,7 +66,7 @@ def search_on(data: str, out: Path, options: dict[str, Any]) -> te.Study:
     distribution = open_distribution(options["distribution"])
     dataset = dataset_of(data, options)
     _check_balanced(dataset, options)
-    handles = options["handles"] or ("minilm" if dataset.kind == "text" else "glyphs",)
+    handles = options["handles"] or (encoder_of(None, dataset.kind),)
     loading = loading_of(options) | {"compute": options["compute"], "kind": dataset.kind}
     encoders = {handle: partial(te.load_encoder, handle, **loading) for handle in handles}
     passed = ("max_trials", "max_minutes", "oracle", "objective", "folds", "repeats", "seed", "balanced", "workers")

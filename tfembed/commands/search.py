@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tfembed.commands.options import DATA, ENCODER, JSON, PATH, TRAINING
+from tfembed.commands.options import DATA, DEFAULT_ENCODER, ENCODER, JSON, PATH, TRAINING
 from tfembed.startup import import_tensorflow
 
 _ORACLES = ["random", "bayesian", "hyperband", "grid"]
@@ -15,7 +15,7 @@ _ORACLES = ["random", "bayesian", "hyperband", "grid"]
 
 @click.command()
 @click.argument("data")
-@click.option("--encoder", "handles", multiple=True, help="Handle of an encoder; several to choose among them.")
+@click.option("--encoder", "handles", multiple=True, help=f"Handle; several to choose among them.  {DEFAULT_ENCODER}")
 @ENCODER
 @DATA
 @click.option(

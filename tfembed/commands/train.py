@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from tfembed.commands.options import DATA, ENCODER, JSON, PATH, TRAINING
+from tfembed.commands.options import DATA, DEFAULT_ENCODER, ENCODER, JSON, PATH, TRAINING
 from tfembed.startup import import_tensorflow
 
 
 @click.command()
 @click.argument("data")
-@click.option("--encoder", "handle", help="Handle of the encoder.  [default: minilm or glyphs, as data are]")
+@click.option("--encoder", "handle", help=f"Handle of the encoder.  {DEFAULT_ENCODER}")
 @ENCODER
 @DATA
 @click.option("--strategy", default="linear_probe", show_default=True, help="Such as lp_ft:2, or a .json file.")

@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import click
+
 import tfembed as te
+from tfembed.encoders.default import FOR_CHARACTERS, FOR_PHOTOGRAPHS, default_encoder
 
 _SAMPLE_LABELS = {"intents": "intent", "reviews": "sentiment"}
 _PLAIN: dict[str, Callable[[], te.Strategy]] = {
@@ -109,6 +112,28 @@ def _read(data: str, options: Mapping[str, Any]) -> te.Dataset:
         )
     named = {"text": columns[0], "label": columns[1], "groups": groups}
     return te.load_text(data, **named, seed=seed, task=task, label_separator=separator)
+
+
+def encoder_of(handle: str | None, kind: str) -> str:
+    """Choose an encoder for data where none was named; which one images get is said on standard error.
+
+    Args:
+        handle: What `--encoder` says; None if it was left out.
+        kind: Kind of the data.
+    """
+    if handle:
+        return handle
+    chosen = default_encoder(kind)
+    if chosen == FOR_CHARACTERS:
+        best = next(iter(FOR_PHOTOGRAPHS))
+        click.echo(
+            f"Encoder: {chosen}, trained on printed characters, as no network for photographs is on this machine. For "
+            f"one, pass --encoder {best}, which downloads 16 MB once; tfembed encoders lists others.",
+            err=True,
+        )
+    elif kind == "image":
+        click.echo(f"Encoder: {chosen}, trained on photographs; pass --encoder to take another.", err=True)
+    return chosen
 
 
 def loading_of(options: Mapping[str, Any]) -> dict[str, Any]:

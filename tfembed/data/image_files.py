@@ -1,9 +1,11 @@
 """Encoded images, as bytes or as paths: check that they decode, read them, measure them."""
 
 import io
+import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +14,12 @@ EncodedImage = bytes | Path
 # By content, as TensorFlow's decode_image goes by content. MPO is a JPEG with further pictures after the first.
 _FORMATS = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "GIF": "GIF", "BMP": "BMP"}
 _EXPECTED = "expected JPEG, PNG, GIF or BMP"
-_BMP_MODES = ("L", "RGB", "RGBA")  # tf.image.decode_bmp reads no palettes
+# All that tf.image.decode_bmp reads right: no palettes, and three or four colors in this order.
+_BMP_MODES = ("L", "RGB", "RGBA")
+_BMP_BITS = (8, 24, 32)
+_BMP_MASKS = (0xFF0000, 0xFF00, 0xFF)
+_RAW = 0
+_BIT_FIELDS = 3
 
 
 def check_images(examples: Sequence[EncodedImage], place: Callable[[int], str]) -> None:
@@ -65,9 +72,21 @@ def read_images(examples: Sequence[EncodedImage] | np.ndarray) -> list[bytes]:
 
 
 def image_sizes(examples: Sequence[EncodedImage]) -> list[tuple[int, int]]:
-    """Width and height in pixels of each image, from its header alone."""
+    """Width and height in pixels of each image as viewers show it, from its header alone."""
     with ThreadPoolExecutor() as pool:
         return list(pool.map(_size_of, examples))
+
+
+def turn_upright(image: Any) -> Any:
+    """Turn and mirror an image of Pillow as its EXIF orientation says; one whose EXIF is damaged stays as it is."""
+    from PIL import ImageOps
+
+    if "exif" not in image.info:  # Pillow would look for more, and decode all of a PNG to find it
+        return image
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow raises SyntaxError, struct.error, KeyError, ...
+        return image
 
 
 def looks_like_image(value: bytes) -> bool:
@@ -88,10 +107,15 @@ def _bytes_of(example: EncodedImage) -> bytes:
 
 
 def _size_of(example: EncodedImage) -> tuple[int, int]:
-    from PIL import Image
+    from PIL import ExifTags, Image
 
     with Image.open(example if isinstance(example, Path) else io.BytesIO(example)) as image:
-        return image.size
+        try:
+            is_sideways = "exif" in image.info and image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        except Exception:  # damaged, as in `turn_upright`
+            is_sideways = False
+        width, height = image.size
+        return (height, width) if is_sideways else (width, height)
 
 
 def _problem(example: EncodedImage) -> str | None:
@@ -107,13 +131,43 @@ def _problem(example: EncodedImage) -> str | None:
         with Image.open(io.BytesIO(content)) as image:
             if image.format not in _FORMATS:
                 return f"a {image.format} image, which TensorFlow does not decode ({_EXPECTED})"
-            if image.format == "BMP" and image.mode not in _BMP_MODES:
-                return "a BMP image with a palette, which TensorFlow does not decode (save it as PNG)"
+            form = _bmp_form(content, image.mode) if image.format == "BMP" else None
+            if form is not None:
+                return f"a BMP image {form}, which TensorFlow does not decode (save it as PNG)"
             image.load()
-            if image.format == "PNG" and b"IEND" not in content[-4096:]:
+            if image.format == "PNG" and not _has_png_end(content):
                 return "the image is truncated: its end marker is missing"
     except UnidentifiedImageError:
         return f"not an image ({_EXPECTED})"
     except Exception as error:  # broken content makes Pillow raise OSError, SyntaxError, struct.error, zlib.error, ...
         return f"the image cannot be decoded: {error}"
     return None
+
+
+def _bmp_form(content: bytes, mode: str) -> str | None:
+    """Name what makes a BMP one that TensorFlow does not read, or reads wrong; None where it reads it right."""
+    start, header_size = struct.unpack_from("<II", content, 10)
+    if header_size == 12:
+        return "of OS/2"
+    if mode not in _BMP_MODES:
+        return "with a palette"
+    width, height, _, bits, compression = struct.unpack_from("<iiHHI", content, 18)
+    if bits not in _BMP_BITS:
+        return f"of {bits} bits a pixel"
+    if compression not in (_RAW, _BIT_FIELDS):
+        return "that is compressed"
+    if compression == _BIT_FIELDS and struct.unpack_from("<III", content, 54) != _BMP_MASKS:
+        return "with another order of colors"
+    row_size = (width * bits + 31) // 32 * 4
+    return "with bytes behind its end" if len(content) > start + row_size * abs(height) else None
+
+
+def _has_png_end(content: bytes) -> bool:
+    """Return whether the chunks of a PNG, each with a length, a name and a checksum, end with the one for its end."""
+    position = 8
+    while position + 8 <= len(content):
+        length, name = struct.unpack_from(">I4s", content, position)
+        if name == b"IEND":
+            return True
+        position += 12 + length
+    return False

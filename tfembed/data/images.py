@@ -33,7 +33,8 @@ def load_images(  # noqa: PLR0913 - what the columns are and how to split them, 
     The source is a folder that holds one folder of images for each class, named after it; or a table (as `load_text`
     reads them) with a column of paths, relative to the table, and one of labels or of targets. Every image is decoded
     once, to check it, and none is skipped. Images are JPEG, PNG, GIF or BMP by content, whatever their suffix: what
-    TensorFlow decodes. Hidden files (a name with a leading dot, `Thumbs.db`, `desktop.ini`) are no images.
+    TensorFlow decodes. Photos that say so in their EXIF data are turned upright when they are used. Hidden files
+    (a name with a leading dot, `Thumbs.db`, `desktop.ini`) are no images.
 
     Args:
         source: The folder or the table.

@@ -14,6 +14,7 @@ import keras
 
 from tfembed.encoders.application_table import FAMILIES, PRETRAINED_NAMES, RANGES
 from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.keras_settings import check_settings
 from tfembed.encoders.layer_names import named_in_blocks, up_to
 from tfembed.encoders.preprocessing import ImagePreprocessing
 from tfembed.encoders.request import PRETRAINED, Request
@@ -78,6 +79,7 @@ def load(wanted: Request) -> Encoder:
         ValueError: If there is no such network, or the file holds other weights.
         ConnectionError: If the weights must be downloaded and cannot be.
     """
+    check_settings("image")
     variant = parse_variant(wanted.rest)
     family = FAMILIES[variant.name]
     size = variant.size or family.size
@@ -100,6 +102,11 @@ def load(wanted: Request) -> Encoder:
         channels=pixels.channels,
     )
     return Encoder(spec, body, ImagePreprocessing.of(spec))
+
+
+def weights_folder() -> Path:
+    """Folder in which Keras keeps the weights that it has downloaded."""
+    return Path(os.environ.get("KERAS_HOME", "~/.keras"), "models").expanduser()
 
 
 def _build(wanted: Request, variant: Variant, size: int) -> keras.Model:
@@ -125,7 +132,7 @@ def _build(wanted: Request, variant: Variant, size: int) -> keras.Model:
 def _explained(error: Exception, handle: str, pretrained: bool) -> Exception:
     """What to tell of a failure to make a network."""
     failed = _FETCH_FAILED.search(str(error))
-    folder = Path(os.environ.get("KERAS_HOME", "~/.keras"), "models")
+    folder = weights_folder()
     if failed:
         address = failed.group(1)
         name = address.rsplit("/", 1)[-1]

@@ -13,6 +13,7 @@ from tfembed.allocator import keep_freed_memory
 from tfembed.encoders.compute import choose_compute, has_bfloat16, sample_examples
 from tfembed.encoders.forward import INPUTS, MASK, forward
 from tfembed.encoders.frozen import FrozenGraphs
+from tfembed.encoders.keras_settings import check_settings
 from tfembed.encoders.module_parts import ModuleParts
 from tfembed.encoders.parts import ModelParts, Parts
 from tfembed.encoders.pooling import check_depths
@@ -76,6 +77,7 @@ class Encoder(keras.layers.Layer):
         self.supports_jit = False  # texts and encoded images cannot be compiled
         self._convert_input_args = False
         self.spec = EncoderSpec(**spec) if isinstance(spec, dict) else spec
+        check_settings(self.spec.kind)
         self.body, self.preprocessing = body, preprocessing
         self._parts: Parts | None = None
         self._dim, self.trained_with = dim, trained_with

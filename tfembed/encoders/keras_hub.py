@@ -10,6 +10,7 @@ import keras
 from tfembed.encoders import minilm
 from tfembed.encoders.dinov2 import from_keras_hub
 from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.keras_settings import check_settings
 from tfembed.encoders.pixels import ImagePixels
 from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import EncoderSpec
@@ -67,9 +68,12 @@ def load_preset(wanted: Request, preset: str) -> Encoder:
     """
     import keras_hub
 
-    backbone = _reached(
-        wanted, keras_hub.models.Backbone.from_preset, preset, load_weights=wanted.weights == PRETRAINED
-    )
+    load = keras_hub.models.Backbone.from_preset
+    try:
+        backbone = _reached(wanted, load, preset, load_weights=wanted.weights == PRETRAINED)
+    except (TypeError, ValueError):
+        check_settings("image")  # without channels last, KerasHub fails to make a network for images
+        raise
     if wanted.weights not in (PRETRAINED, None):
         backbone.load_weights(str(wanted.weights))
     if type(backbone).__name__ in FAMILIES:

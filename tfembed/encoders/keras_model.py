@@ -68,6 +68,7 @@ def _front(spec: EncoderSpec, model: keras.Model, given: Any) -> tuple[EncoderSp
     tensors = keras.tree.flatten(model.input)
     is_single, shape = len(tensors) == 1, tuple(tensors[0].shape)
     if is_single and len(shape) == 4 and shape[3] in (1, 3):
+        _check_channels(spec.name, model, shape)
         size = _DEFAULT_SIZE if None in shape[1:3] else (shape[1], shape[2])
         scale = 1 / 255 if _scales_pixels(model) else 1.0
         channels = "grey" if shape[3] == 1 else "rgb"
@@ -87,6 +88,17 @@ def _front(spec: EncoderSpec, model: keras.Model, given: Any) -> tuple[EncoderSp
         f"Model {spec.name!r} takes {takes}: expected texts (string), images (height x width x 3 or 1), or tokens with "
         "a mask. Pass preprocessing=, a Keras layer from texts or images to what it takes."
     )
+
+
+def _check_channels(name: str, model: keras.Model, shape: tuple[int | None, ...]) -> None:
+    """Refuse layers that take images of this shape as channels first; a model may well move the axes itself before."""
+    for layer in model._flatten_layers():
+        takes = [tuple(tensor.shape) for node in layer._inbound_nodes for tensor in node.input_tensors]
+        if getattr(layer, "data_format", None) == "channels_first" and shape in takes:
+            raise ValueError(
+                f"Layer {layer.name!r} of model {name!r} takes channels first, but images have their channels last: "
+                "build the model with data_format='channels_last'."
+            )
 
 
 def _read(path: str, trust: bool) -> keras.Model:

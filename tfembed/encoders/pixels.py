@@ -5,6 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfembed.encoders.decoding import decode_upright
+from tfembed.encoders.thin_images import cut_to_middle, shrink_thin
+
 
 @keras.saving.register_keras_serializable(package="tfembed")
 class ImagePixels(keras.layers.Layer):
@@ -40,10 +43,11 @@ class ImagePixels(keras.layers.Layer):
         return self._converted(pixels)
 
     def _decoded(self, encoded: Any) -> Any:
-        image = tf.ensure_shape(tf.io.decode_image(encoded, channels=3, expand_animations=False), (None, None, 3))
-        return tf.ensure_shape(self._converted(image), (*self.converter.image_size, 3))
+        return tf.ensure_shape(self._converted(decode_upright(encoded)), (*self.converter.image_size, 3))
 
     def _converted(self, pixels: Any) -> Any:
+        if getattr(self.converter, "pad_to_aspect_ratio", False):
+            pixels = shrink_thin(tf.cast(pixels, tf.float32), self.converter.image_size)  # Keras pads floats alone
         return tf.cast(self.converter(pixels), tf.float32)  # KerasHub rounds what it resized of whole numbers
 
     def compute_output_spec(self, images: Any) -> Any:
@@ -107,6 +111,9 @@ class Resized(keras.layers.Layer):
 
     def call(self, pixels: Any) -> Any:
         """Prepare pixels, 0 to 255, `(height, width, 3)` or `(n, height, width, 3)`."""
+        if isinstance(self.size, int) and self.crop is not None:
+            size = [max(self.size, side) for side in self.crop]
+            pixels = cut_to_middle(pixels, size, self.size / tf.reduce_min(tf.shape(pixels)[-3:-1]))
         if self.size is not None:
             resized = tf.image.resize(pixels, self._new_size(pixels), self.method, antialias=True)
             pixels = tf.clip_by_value(tf.round(resized), 0.0, 255.0)  # images have whole numbers

@@ -5,7 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfembed.encoders.decoding import decode_upright
 from tfembed.encoders.spec import EncoderSpec
+from tfembed.encoders.thin_images import cut_to_middle
 
 _DEFAULT_SIZE = (224, 224)
 _ROUNDING = 1e-3  # of a size that is whole but for it
@@ -147,16 +149,16 @@ class ImagePreprocessing(keras.layers.Layer):
         return (pixels / 255.0 - self.mean) / self.scale
 
     def _decode(self, encoded: Any) -> Any:
-        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-        return tf.ensure_shape(self._resize(image), (*self.image_size, 3))
+        return tf.ensure_shape(self._resize(decode_upright(encoded)), (*self.image_size, 3))
 
     def _resize(self, pixels: Any) -> Any:
         """Pixels of one image or a batch, float32, at the size that is wanted."""
         if self.crop is None:
             return self._within_range(tf.image.resize(pixels, self.image_size, self.interpolation))
         height, width = self.image_size
-        given = tf.cast(tf.shape(pixels)[-3:-1], tf.float32)
         wanted = tf.floor(tf.constant([height, width], tf.float32) / self.crop)
+        pixels = cut_to_middle(pixels, wanted, tf.reduce_max(wanted / tf.cast(tf.shape(pixels)[-3:-1], tf.float32)))
+        given = tf.cast(tf.shape(pixels)[-3:-1], tf.float32)
         resized = tf.cast(tf.floor(given * tf.reduce_max(wanted / given) + _ROUNDING), tf.int32)
         pixels = tf.round(self._within_range(tf.image.resize(pixels, resized, self.interpolation, antialias=True)))
         top, left = tf.unstack(tf.cast(tf.round(tf.cast(resized - [height, width], tf.float32) / 2.0), tf.int32))

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tfembed.data.image_files import turn_upright
+
 _SIDE = 128  # pixels
 
 
@@ -37,4 +39,5 @@ def data_uri(example: Any) -> str | None:
 def _open(example: Any) -> Image.Image:
     if isinstance(example, np.ndarray):
         return Image.fromarray(example)
-    return Image.open(example if isinstance(example, Path) else io.BytesIO(example)).convert("RGB")
+    image = Image.open(example if isinstance(example, Path) else io.BytesIO(example))
+    return turn_upright(image).convert("RGB")

@@ -16,6 +16,7 @@ from tfembed.encoders.hugging_face.names import deberta_names, image_names, text
 from tfembed.encoders.hugging_face.text_bodies import deberta_body, text_body, text_shape
 from tfembed.encoders.hugging_face.tokenizers import TokenizerOptions, text_tokenizer, usual_length
 from tfembed.encoders.hugging_face.weights import Names, fill
+from tfembed.encoders.keras_settings import check_settings
 from tfembed.encoders.pixels import ImagePixels
 from tfembed.encoders.pytorch import loading as pytorch
 from tfembed.encoders.repositories import CONFIG, fetch
@@ -95,6 +96,7 @@ def _load_text(wanted: Request, folder: Folder, inner: Folder, config: dict[str,
 
 
 def _load_image(wanted: Request, folder: Folder, config: dict[str, Any]) -> Encoder:
+    check_settings("image")
     processing = image_processing(folder)
     size, side = processing.image_size, config["patch_size"]
     if size[0] != size[1] or size[0] % side or config.get("num_channels", 3) != 3:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.keras_settings import check_settings
 from tfembed.encoders.layer_names import up_to
 from tfembed.encoders.preprocessing import ImagePreprocessing
 from tfembed.encoders.pytorch.kinds import Network, find_network, network_of
@@ -59,6 +60,7 @@ def load(wanted: Request) -> Encoder:
         ValueError: If the network is not known, or the file is not one of its weights.
         ConnectionError: If it must be downloaded and cannot be.
     """
+    check_settings("image")
     files = _locate(wanted)
     weights = _without_prefixes(_renamed(read_state_dict(files.weights, trust=wanted.trust)))
     shapes = {name: value.shape for name, value in weights.items()}
