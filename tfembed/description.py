@@ -26,12 +26,12 @@ def describe(strategy: Strategy, encoder: Encoder) -> str:
     Raises:
         ValueError: If a phase unfreezes what the encoder does not have.
     """
-    before = encoder.unfrozen
+    before, batch_norm = encoder.unfrozen, encoder.batch_norm
     check_depths(strategy.phases[0].depths, len(encoder.blocks))
     try:
         lines = [f"  {i} {phase.name}: {_phase(phase, encoder)}" for i, phase in enumerate(strategy.phases, 1)]
     finally:
-        encoder.unfreeze(before)
+        encoder.unfreeze(before, batch_norm=batch_norm)
     return "\n".join([strategy.name, *lines])
 
 
