@@ -11,6 +11,12 @@ from tfembed.encoders.encoder import Encoder
 from tfembed.phases import Phase
 
 _MOST_FOR_INFERENCE = 1_000  # training examples
+_WORDS = {
+    "auto": f"in inference mode up to {_MOST_FOR_INFERENCE:,} training examples, in training mode beyond",
+    "inference": "in inference mode",
+    "train": "in training mode",
+    "adapt": "in inference mode, with statistics of the training images",
+}
 
 
 def choose_batch_norm(batch_norm: str, encoder: Encoder, num_examples: int) -> str:
@@ -39,6 +45,16 @@ def choose_batch_norm(batch_norm: str, encoder: Encoder, num_examples: int) -> s
     if norms and all(map(_is_new, norms)):
         return "train"
     return "inference" if num_examples <= _MOST_FOR_INFERENCE else "train"
+
+
+def batch_norm_in_words(batch_norm: str, encoder: Encoder) -> str:
+    """The statistics of a phase in words, to be put behind what it trains; nothing where no batch norm trains.
+
+    Raises:
+        ValueError: As by `choose_batch_norm`.
+    """
+    choose_batch_norm(batch_norm, encoder, 0)
+    return f"; batch norm {_WORDS[batch_norm]}" if encoder.parts.trains_batch_norm else ""
 
 
 def unfreeze_for(phase: Phase, encoder: Encoder, num_examples: int) -> str:

@@ -25,7 +25,14 @@ def probe(encoder: str) -> Candidate:
 
 def thorough(encoder: str, epochs: int) -> dict[str, Candidate]:
     """Full fine-tuning, and the same architecture from scratch, by name: costly, they run last."""
-    phase = Phase(name="scratch", unfreeze=True, epochs=epochs, learning_rate=1e-3, patience=_PATIENCE)
+    phase = Phase(
+        name="scratch",
+        unfreeze=True,
+        epochs=epochs,
+        learning_rate=1e-3,
+        patience=_PATIENCE,
+        batch_norm="train",  # a network that was never trained has no statistics
+    )
     scratch = Strategy(name="from scratch", phases=(phase,))
     return {
         "full fine-tuning": Candidate(encoder=encoder, strategy=full(epochs=epochs), head=linear_head()),
