@@ -54,10 +54,6 @@ def draw(data: te.Dataset, size: str, seed: int) -> te.Dataset:
     return replace(few, validation=data.validation.subset(np.sort(rows)), recipe=None)
 
 
-def with_batch_norm(strategy: te.Strategy, way: str) -> te.Strategy:
-    return replace(strategy, phases=tuple(replace(phase, batch_norm=way) for phase in strategy.phases))
-
-
 def measure(
     encoder: te.Encoder, data: te.Dataset, strategy: te.Strategy, seed: int, cache: te.FeatureCache
 ) -> tuple[float, float, float, float]:
@@ -101,7 +97,7 @@ def main() -> None:
             strategy = STRATEGIES[options.strategy](epochs=5 if size == "all" else 20)
             for seed in range(2 if options.quick else options.seeds):
                 drawn = draw(data, size, seed)
-                ways = {"frozen": te.linear_probe()} | {way: with_batch_norm(strategy, way) for way in WAYS}
+                ways = {"frozen": te.linear_probe()} | {way: strategy.with_batch_norm(way) for way in WAYS}
                 for way, chosen in ways.items():
                     found.setdefault(way, []).append(measure(encoder, drawn, chosen, seed, cache))
                     values = ", ".join(f"{value:.4f}" for value in found[way][-1])

@@ -167,7 +167,7 @@ def test_json_of_no_strategy_is_refused(text, message):
         te.strategy_from_json(text)
 
 
-AUTO = "in inference mode up to 1,000 training examples, in training mode beyond"
+AUTO = "in inference mode; beyond 1,000 training images in inference mode with statistics of the training images"
 
 
 def test_strategies_say_what_they_do(capsys):
@@ -194,7 +194,7 @@ def test_strategies_say_what_they_do(capsys):
         "  4 solve: only the head trains, solved to its optimum; computed once: the embeddings",
         "contrastive(3), batch norm adapt",
         "  1 contrastive: block_1 to block_3 (420 values) train for 40 steps at learning rate 0.0001, on batches drawn "
-        "by class; the head rests; batch norm in inference mode, with statistics of the training images; computed "
+        "by class; the head rests; batch norm in inference mode with statistics of the training images; computed "
         "once: nothing of the encoder",
         "  2 probe: only the head trains, solved to its optimum; computed once: the embeddings",
     ]

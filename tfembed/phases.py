@@ -53,8 +53,8 @@ class Phase:
         batch_norm: Statistics by which batch norm normalizes in the blocks that train; its scales and offsets train in
             any case. `"inference"`: those that it has, unchanged. `"train"`: those of each batch, which the stored ones
             follow. `"adapt"`: those of the training images, estimated once before the phase and then unchanged.
-            `"auto"`: one of these by the number of training examples; see `choose_batch_norm`. Frozen blocks keep
-            theirs, and encoders without batch norm are not concerned.
+            `"auto"`: `"inference"` up to 1,000 training examples, and for SavedModels; `"adapt"` beyond; `"train"` for
+            networks that were never trained. Frozen blocks keep theirs; without batch norm it has no effect.
 
     Raises:
         ValueError: If a number is out of its range, or the fields do not go together, naming the phase.

@@ -265,15 +265,18 @@ def test_a_module_inside_of_a_keras_model_keeps_its_statistics() -> None:
 
 
 def test_the_default_depends_on_the_number_of_training_examples() -> None:
-    """An encoder that never saw data gathers its own statistics, however few examples there are."""
+    """A SavedModel cannot be adapted; an encoder that never saw data gathers statistics, however few examples."""
     encoder = tiny_image_encoder()
     encoder.unfreeze(1)
-    assert [choose_batch_norm("auto", encoder, count) for count in (10, 1_000_000)] == ["inference", "train"]
+    assert [choose_batch_norm("auto", encoder, count) for count in (10, 1_000_000)] == ["inference", "adapt"]
     assert choose_batch_norm("adapt", encoder, 10) == "adapt"
     for norm in encoder.parts.batch_norms or ():
         norm.moving_mean.assign(np.zeros(4))
         norm.moving_variance.assign(np.ones(4))
     assert choose_batch_norm("auto", encoder, 10) == "train"
+    module = te.load_encoder("glyphs")
+    module.unfreeze(1)
+    assert choose_batch_norm("auto", module, 1_000_000) == "inference"
 
 
 def test_an_encoder_without_batch_norm_is_not_concerned() -> None:

@@ -141,8 +141,8 @@ class Encoder(keras.layers.Layer):
                 in variable names; True for everything, False or 0 for nothing.
             batch_norm: Statistics by which batch norm normalizes in the blocks that train: `"train"` for those of each
                 batch, as anywhere in Keras, or `"inference"` for the stored ones, which then stay; scales and offsets
-                train with either. Of a SavedModel with batch norm, `"inference"` switches dropout off too. None for
-                what was chosen last, at first `"train"`.
+                train with either. A SavedModel with batch norm then runs in inference mode as a whole, its dropout
+                off too. None for what was chosen last, at first `"train"`.
 
         Raises:
             ValueError: If the selector names what the encoder does not have, listing what it has; or `batch_norm` is
