@@ -49,7 +49,7 @@ data = te.Dataset.from_arrays(pixels(26), labels, ["a", "b"], validation=0.3, te
 assert len(data.train) % 8 == 2  # a batch that is not full
 found = {}
 for name, encoder in encoders.items():
-    top = te.Phase(name="top", unfreeze=1, epochs=3, learning_rate=1e-2, batch_size=8)
+    top = te.Phase(name="top", unfreeze=1, epochs=3, learning_rate=1e-2, batch_size=8, batch_norm="train")
     whole = te.Phase(name="whole", unfreeze=True, epochs=2, learning_rate=1e-3, batch_size=8)
     phases = (whole,) if name == "functional" else (top,) if name == "batch norm" else (top, whole)
     model = te.build_image_classifier(encoder, data.class_names)

@@ -147,6 +147,7 @@ def test_contrastive_options(temperature, steps, batch_size):
         temperature=temperature,
         steps=steps,
         batch_size=batch_size,
+        batch_norm="train",
     )
     expected = []
     drawn = Drawn(dataset.train.labels, np.ones(24, int), batch_size, steps, np.random.default_rng(5))

@@ -71,6 +71,7 @@ def test_the_strategies_unfreeze_what_they_say():
         ({"steps": 0}, "steps 0: pass 1 or more"),
         ({"temperature": 0.0}, "temperature 0.0: pass one above 0"),
         ({"objective": "fun"}, "objective 'fun': pass one of"),
+        ({"batch_norm": "fixed"}, r"batch_norm 'fixed': pass one of \('auto', 'inference', 'train', 'adapt'\)"),
         ({"objective": "contrastive"}, "contrastive and unfreezes nothing: pass unfreeze=1 or more"),
         ({"lora_rank": 4}, "of a low rank and unfreezes nothing"),
         ({"depths": (1,), "unfreeze": 1}, r"joins depths \(1,\) and unfreezes: pass unfreeze=False"),
@@ -94,6 +95,20 @@ def test_phases_are_checked(options, message):
         te.Phase(name="p", **options)
     with pytest.raises(ValueError, match=message):
         te.strategy_from_json(json.dumps({"name": "s", "phases": [{"name": "p", **options}]}))
+
+
+def test_a_strategy_treats_batch_norm_alike_in_all_phases_with_gradients():
+    """It is a copy, with a name of its own; JSON keeps it, and JSON from before there was a choice is read."""
+    strategy = te.gradual(2).with_batch_norm("adapt")
+    assert strategy.name == "gradual(2), batch norm adapt"
+    assert [phase.batch_norm for phase in strategy.phases] == ["auto", "adapt", "adapt", "auto"]
+    assert te.strategy_from_json(strategy.to_json()) == strategy
+    old = json.loads(te.lp_ft(1).to_json())
+    for phase in old["phases"]:
+        del phase["batch_norm"]
+    assert te.strategy_from_json(json.dumps(old)) == te.lp_ft(1)
+    with pytest.raises(ValueError, match="Phase 'fine-tune' has batch_norm 'off': pass one of"):
+        te.lp_ft(1).with_batch_norm("off")
 
 
 def test_lists_of_blocks_become_tuples():
@@ -142,7 +157,7 @@ def test_a_strategy_has_phases():
         ('{"name": "s", "phases": "p"}', "has phases 'p': expected a list"),
         ('{"name": "s", "phases": ["p"]}', "A phase is 'p': expected its fields by name"),
         ('{"name": "s", "phases": [{}]}', "A phase is {}: expected its fields by name"),
-        ('{"name": "s", "phases": [{"name": "p", "rate": 1}]}', r"no \['rate'\]: it has \['batch_size'"),
+        ('{"name": "s", "phases": [{"name": "p", "rate": 1}]}', r"no \['rate'\]: it has \['batch_norm'"),
         ('{"name": "s", "phases": []}', "has no phases"),
     ],
 )
@@ -152,6 +167,9 @@ def test_json_of_no_strategy_is_refused(text, message):
         te.strategy_from_json(text)
 
 
+AUTO = "in inference mode; beyond 1,000 training images in inference mode with statistics of the training images"
+
+
 def test_strategies_say_what_they_do(capsys):
     """describe prints, phase by phase, what trains, how many values, at what rate, and what is computed once."""
     encoder = tiny_image_encoder()
@@ -159,24 +177,25 @@ def test_strategies_say_what_they_do(capsys):
     before = [variable.trainable for variable in encoder.variables]
     te.lp_ft(1).describe(encoder)
     te.gradual(2).describe(encoder)
-    te.contrastive(3).describe(encoder)
+    te.contrastive(3).with_batch_norm("adapt").describe(encoder)
     assert [variable.trainable for variable in encoder.variables] == before
     assert capsys.readouterr().out.splitlines() == [
         "lp_ft(1)",
         "  1 probe: only the head trains, solved to its optimum; computed once: the embeddings",
         "  2 fine-tune: block_3 (152 values) and the head train for up to 20 epochs at learning rate 0.0001; "
-        "computed once: block_1, block_2",
+        f"batch norm {AUTO}; computed once: block_1, block_2",
         "  3 solve: only the head trains, solved to its optimum; computed once: the embeddings",
         "gradual(2)",
         "  1 probe: only the head trains, solved to its optimum; computed once: the embeddings",
         "  2 top 1: block_3 (152 values) and the head train for up to 3 epochs at learning rate 0.0001, times 0.4 for "
-        "each block further down; computed once: block_1, block_2",
+        f"each block further down; batch norm {AUTO}; computed once: block_1, block_2",
         "  3 top 2: block_2, block_3 (304 values) and the head train for up to 3 epochs at learning rate 0.0001, times "
-        "0.4 for each block further down; computed once: block_1",
+        f"0.4 for each block further down; batch norm {AUTO}; computed once: block_1",
         "  4 solve: only the head trains, solved to its optimum; computed once: the embeddings",
-        "contrastive(3)",
+        "contrastive(3), batch norm adapt",
         "  1 contrastive: block_1 to block_3 (420 values) train for 40 steps at learning rate 0.0001, on batches drawn "
-        "by class; the head rests; computed once: nothing of the encoder",
+        "by class; the head rests; batch norm in inference mode with statistics of the training images; computed "
+        "once: nothing of the encoder",
         "  2 probe: only the head trains, solved to its optimum; computed once: the embeddings",
     ]
 

@@ -30,9 +30,8 @@ def model_of(name="tiny", **options):
 
 
 def phase(unfreeze=1, **options):
-    return te.Phase(
-        **{"name": "tune", "unfreeze": unfreeze, "epochs": 2, "learning_rate": 1e-2, "batch_size": 8} | options
-    )
+    how = {"epochs": 2, "learning_rate": 1e-2, "batch_size": 8, "batch_norm": "train"}
+    return te.Phase(**{"name": "tune", "unfreeze": unfreeze} | how | options)
 
 
 def one(**options):

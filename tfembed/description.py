@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from tfembed.encoders.batch_norm import batch_norm_in_words
 from tfembed.encoders.forward import check_cut
 from tfembed.encoders.low_rank import low_rank_layers, num_added
 from tfembed.encoders.pooling import check_depths
@@ -26,17 +27,18 @@ def describe(strategy: Strategy, encoder: Encoder) -> str:
     Raises:
         ValueError: If a phase unfreezes what the encoder does not have.
     """
-    before = encoder.unfrozen
+    before, batch_norm = encoder.unfrozen, encoder.batch_norm
     check_depths(strategy.phases[0].depths, len(encoder.blocks))
     try:
         lines = [f"  {i} {phase.name}: {_phase(phase, encoder)}" for i, phase in enumerate(strategy.phases, 1)]
     finally:
-        encoder.unfreeze(before)
+        encoder.unfreeze(before, batch_norm=batch_norm)
     return "\n".join([strategy.name, *lines])
 
 
 def _phase(phase: Phase, encoder: Encoder) -> str:
     encoder.unfreeze(phase.unfreeze)
+    statistics = batch_norm_in_words(phase.batch_norm, encoder)
     if phase.lora_rank:
         layers = low_rank_layers(encoder)
         count = sum(num_added(layer, phase.lora_rank) for layer in layers)
@@ -45,7 +47,8 @@ def _phase(phase: Phase, encoder: Encoder) -> str:
         count = sum(math.prod(variable.shape) for variable in encoder.trainable_variables)
         trained = [block.name for block in encoder.blocks if any(v.trainable for v in block.variables)]
         what = f"{_span(trained)} ({count:,} values)"
-    return f"{_work(phase, what, encoder.num_frozen == len(encoder.blocks))}; computed once: {_cached(phase, encoder)}"
+    work = _work(phase, what, encoder.num_frozen == len(encoder.blocks))
+    return f"{work}{statistics}; computed once: {_cached(phase, encoder)}"
 
 
 def _work(phase: Phase, what: str, all_frozen: bool) -> str:

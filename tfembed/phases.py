@@ -8,6 +8,7 @@ from typing import Any
 
 Selector = bool | int | str | tuple[str | int, ...]
 OBJECTIVES = ("labels", "contrastive")
+BATCH_NORM = ("auto", "inference", "train", "adapt")
 
 # What each field of a phase may be: its type, the least, and what it must stay below.
 _WHOLE = ("epochs", "steps", "batch_size", "patience", "lora_rank")
@@ -49,6 +50,11 @@ class Phase:
             head and loss stay in float32. Faster on GPUs, and on processors, that multiply in bfloat16.
         jit_compile: Whether XLA compiles what is run of the encoder. It does so for each shape of a batch, which takes
             seconds: worth it for images, and for texts where there are many epochs.
+        batch_norm: Statistics by which batch norm normalizes in the blocks that train; its scales and offsets train in
+            any case. `"inference"`: those that it has, unchanged. `"train"`: those of each batch, which the stored ones
+            follow. `"adapt"`: those of the training images, estimated once before the phase and then unchanged.
+            `"auto"`: `"inference"` up to 1,000 training examples, and for SavedModels; `"adapt"` beyond; `"train"` for
+            networks that were never trained. Frozen blocks keep theirs; without batch norm it has no effect.
 
     Raises:
         ValueError: If a number is out of its range, or the fields do not go together, naming the phase.
@@ -77,6 +83,7 @@ class Phase:
     depths: tuple[int, ...] = ()
     mixed_precision: bool = False
     jit_compile: bool = False
+    batch_norm: str = "auto"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -93,6 +100,8 @@ class Phase:
         self._check_numbers()
         if self.objective not in OBJECTIVES:
             raise ValueError(f"Phase {self.name!r} has objective {self.objective!r}: pass one of {OBJECTIVES}.")
+        if self.batch_norm not in BATCH_NORM:
+            raise ValueError(f"Phase {self.name!r} has batch_norm {self.batch_norm!r}: pass one of {BATCH_NORM}.")
         if isinstance(self.unfreeze, int) and self.unfreeze < 0:
             raise ValueError(f"Phase {self.name!r} unfreezes {self.unfreeze} blocks: pass 0 or more.")
         if self.unfreeze in (False, ()) and (self.objective == "contrastive" or self.lora_rank):

@@ -1,8 +1,9 @@
 """Run one phase: the only place where flags are set, models compiled and fitted."""
 
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import tensorflow as tf
 from tfembed.batches import Drawn, Epochs, InParts, batches, in_parts, inputs_of, resident, targets
 from tfembed.data import Dataset, Split, class_weights
 from tfembed.distribution import num_replicas, prepare_fit, spread
+from tfembed.encoders.batch_norm import adapt, unfreeze_for
 from tfembed.encoders.encoder import INPUTS, Encoder, Suffix
 from tfembed.encoders.forward import check_cut
 from tfembed.encoders.low_rank import low_rank
@@ -98,10 +100,12 @@ def run_phase(  # noqa: PLR0913 - what the result depends on, and who watches
         ValueError: If the phase unfreezes what the encoder does not have.
     """
     started, encoder, head = time.perf_counter(), parts.encoder, parts.head
-    encoder.unfreeze(phase.unfreeze)
+    batch_norm = unfreeze_for(phase, encoder, len(data.train))
     head.trainable = True
     with undone_if_worse(parts, data, phase, cache) as verdict, low_rank(encoder, phase.lora_rank):
         cut, not_cut, features = _features(encoder, data, cache)
+        if batch_norm == "adapt":
+            adapt(encoder, _shuffled(features[0], seed), cut)
         if cut < len(encoder.blocks):
             encoder.note_training(cut, data.train.examples, data.validation.examples)
         if phase.objective == "contrastive":
@@ -146,6 +150,13 @@ def _features(encoder: Encoder, data: Dataset, cache: FeatureCache) -> tuple[int
     except CutError as error:
         logger.warning("The encoder is run whole, which takes longer and comes to the same: %s", error)
         return 0, str(error), [cache.get(encoder, examples, 0) for examples in splits]
+
+
+def _shuffled(features: Source, seed: int) -> Iterator[dict[str, np.ndarray]]:
+    """All examples in batches of any order: data sorted by class have batches that are unlike each other."""
+    rows = np.random.default_rng(seed).permutation(len(features.lengths))
+    for drawn in np.array_split(rows, math.ceil(len(rows) / _VALIDATION_BATCH)):
+        yield features.batch(drawn)
 
 
 @dataclass(frozen=True, slots=True)

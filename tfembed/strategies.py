@@ -45,6 +45,22 @@ class Strategy:
         """The strategy as JSON; `strategy_from_json` reads it back."""
         return json.dumps(asdict(self))
 
+    def with_batch_norm(self, batch_norm: str) -> "Strategy":
+        """Return a copy whose gradient-trained phases treat batch norm alike, which its name says.
+
+        Args:
+            batch_norm: `"inference"`, `"train"`, `"adapt"` or `"auto"`; see `Phase`.
+
+        Raises:
+            ValueError: If it is none of these.
+
+        Example:
+            >>> lp_ft(1).with_batch_norm("adapt").name
+            'lp_ft(1), batch norm adapt'
+        """
+        phases = tuple(phase if phase.solve else replace(phase, batch_norm=batch_norm) for phase in self.phases)
+        return Strategy(name=f"{self.name}, batch norm {batch_norm}", phases=phases)
+
     def describe(self, encoder: "Encoder") -> None:
         """Print, phase by phase, what trains of an encoder, how many of its values, and what is computed only once.
 

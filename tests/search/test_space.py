@@ -6,7 +6,7 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
-from tiny_encoders import pixels, tiny_text_encoder
+from tiny_encoders import pixels, tiny_image_encoder, tiny_text_encoder
 from tiny_models import write_noisy_module
 from tiny_studies import data, tiny
 
@@ -45,8 +45,33 @@ def test_each_encoder_is_tried_as_deep_as_it_goes(candidates: list[Candidate]) -
         for name in ("shallow", "deep")
     }
     assert depths == {"shallow": {1}, "deep": {1, 2, 4}}
-    kinds = {name: {e.strategy.name for e in candidates if e.encoder == name} for name in ("shallow", "deep")}
+    kinds = {name: {_kind(e.strategy) for e in candidates if e.encoder == name} for name in ("shallow", "deep")}
     assert "norms" in kinds["deep"] - kinds["shallow"]
+
+
+def _kind(strategy: te.Strategy) -> str:
+    return strategy.name.partition(",")[0]
+
+
+def test_batch_norm_is_tried_in_every_way_that_an_encoder_has(candidates: list[Candidate], tmp_path: Path) -> None:
+    """A SavedModel hides its batch norm, and cannot be adapted; where there is none, there is nothing to try."""
+    layers = _drawn({"layers": tiny_image_encoder()}, data(), tmp_path)
+    tried = {
+        name: {phase.batch_norm for each in drawn for phase in each.strategy.phases if phase.unfreeze}
+        for name, drawn in {
+            "shallow": [each for each in candidates if each.encoder == "shallow"],
+            "deep": [each for each in candidates if each.encoder == "deep"],
+            "layers": layers,
+        }.items()
+    }
+    assert tried == {
+        "shallow": {"auto"},
+        "deep": {"inference", "train"},
+        "layers": {"inference", "train", "adapt"},
+    }
+    hp = keras_tuner.HyperParameters()
+    default_space({"layers": tiny_image_encoder()}, data()).candidate(hp)
+    assert next(each.values for each in hp.space if each.name == "batch_norm")[0] == "inference"  # for few examples
 
 
 def test_nothing_is_tried_that_an_encoder_cannot_bear(candidates: list[Candidate]) -> None:

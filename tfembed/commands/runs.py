@@ -39,7 +39,10 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
         check_free(out)
     distribution = open_distribution(options["distribution"])  # before anything else wakes TensorFlow
     how = {name: options[name] for name in ("mixed_precision", "jit_compile")}
-    strategy = te.accelerate(parse_strategy(options["strategy"]), **how)
+    strategy = parse_strategy(options["strategy"])
+    if options["batch_norm"] != "auto":
+        strategy = strategy.with_batch_norm(options["batch_norm"])
+    strategy = te.accelerate(strategy, **how)
     head, seed = parse_head(options["head"]), options["seed"]
     dataset = dataset_of(data, options)
     _check_balanced(dataset, options)

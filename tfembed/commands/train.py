@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from tfembed.commands.options import DATA, DEFAULT_ENCODER, ENCODER, JSON, PATH, TRAINING
+from tfembed.phases import BATCH_NORM
 from tfembed.startup import import_tensorflow
 
 
@@ -16,6 +17,13 @@ from tfembed.startup import import_tensorflow
 @ENCODER
 @DATA
 @click.option("--strategy", default="linear_probe", show_default=True, help="Such as lp_ft:2, or a .json file.")
+@click.option(
+    "--batch-norm",
+    type=click.Choice(BATCH_NORM),
+    default="auto",
+    show_default=True,
+    help="Statistics of batch norm in what is unfrozen: stored ones, of each batch, or of the training images.",
+)
 @click.option("--head", default="linear", show_default=True, help="linear, cosine, mlp:UNITS,... such as mlp:128,64")
 @TRAINING
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, draw and training.")

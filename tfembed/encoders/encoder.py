@@ -83,6 +83,7 @@ class Encoder(keras.layers.Layer):
         self._dim, self.trained_with = dim, trained_with
         self.sequence_length, self.chooses_length = sequence_length, sequence_length is None
         self._unfrozen: Any = False
+        self._batch_norm = "train"
         # In objects that TensorFlow does not look into: an export would take the functions along.
         self._traces = SimpleNamespace(state=None, graphs=FrozenGraphs(), hashes={}, own_name=uuid.uuid4().hex)
         self._tokens = TracedTokens()
@@ -139,27 +140,40 @@ class Encoder(keras.layers.Layer):
         flags = self.flags
         return flags.index(True) if True in flags else len(flags)
 
-    def unfreeze(self, selector: Any) -> None:
+    def unfreeze(self, selector: Any, *, batch_norm: str | None = None) -> None:
         """Choose what trains, and freeze the rest; compile the model again after it.
 
         Args:
             selector: A number of top blocks; names of blocks; "biases", "norms", or a regular expression to search for
                 in variable names; True for everything, False or 0 for nothing.
+            batch_norm: Statistics by which batch norm normalizes in the blocks that train: `"train"` for those of each
+                batch, as anywhere in Keras, or `"inference"` for the stored ones, which then stay; scales and offsets
+                train with either. A SavedModel with batch norm then runs in inference mode as a whole, its dropout
+                off too. None for what was chosen last, at first `"train"`.
 
         Raises:
-            ValueError: If the selector names what the encoder does not have; the message lists what it has.
+            ValueError: If the selector names what the encoder does not have, listing what it has; or `batch_norm` is
+                neither.
         """
+        if batch_norm not in (None, "train", "inference"):
+            raise ValueError(f"batch_norm={batch_norm!r}: pass 'train', 'inference', or None to leave it as it is.")
+        self._batch_norm = batch_norm or self._batch_norm
         self.trainable = bool(selector)
         if self.preprocessing is not None:
             self.preprocessing.trainable = False  # Keras sets the flag of every layer inside
         if selector or selector in ("", None):  # which name nothing, and are refused
-            self.parts.set_trained(selector)
+            self.parts.set_trained(selector, self._batch_norm == "inference")
         self._unfrozen = selector
 
     @property
     def unfrozen(self) -> Any:
         """What `unfreeze` was called with last."""
         return self._unfrozen
+
+    @property
+    def batch_norm(self) -> str:
+        """Statistics by which batch norm normalizes in the blocks that train; see `unfreeze`."""
+        return self._batch_norm
 
     def join(self, depths: tuple[int, ...]) -> int:
         """Join the pooled features of some depths to the embedding, in place of those joined so far.
@@ -388,6 +402,7 @@ class Encoder(keras.layers.Layer):
             "dim": self.dim,
             "sequence_length": self.sequence_length,
             "trained_with": self.trained_with,
+            "batch_norm": self._batch_norm,
             "preprocessing": None if self.preprocessing is None else serialize(self.preprocessing),
         }
 
@@ -396,9 +411,12 @@ class Encoder(keras.layers.Layer):
         """Make the encoder of a config."""
         deserialize = keras.saving.deserialize_keras_object
         config = dict(config)
+        batch_norm = config.pop("batch_norm", "train")
         config["body"] = deserialize(config["body"])
         config["preprocessing"] = config["preprocessing"] and deserialize(config["preprocessing"])
-        return cls(**config)
+        encoder = cls(**config)
+        encoder._batch_norm = batch_norm
+        return encoder
 
 
 __all__ = ["INPUTS", "MASK", "CutError", "Encoder", "Suffix", "as_batch"]

@@ -66,6 +66,7 @@ class ModuleParts:
     def segment(self, start: int, stop: int, training: bool) -> Callable[[Any], Any]:
         """See Parts; the last segment gives the output that is wanted, and no other."""
         graph, places = self._cuttable()
+        training = training and not self._layer.runs_fixed
         part = graph.segment(places[start] if start else 0, places[stop], training)
         if self.is_whole or stop < len(self.blocks):
             return part
@@ -101,10 +102,21 @@ class ModuleParts:
             raise self._cut_error or CutError("The module cannot be cut.")
         return self._graph, [*self._places, self._graph.num_blocks if self.is_whole else self._end]
 
-    def set_trained(self, selector: Any) -> None:
+    def set_trained(self, selector: Any, fixed_statistics: bool) -> None:
         """See Parts."""
+        self._layer.fixed_statistics = fixed_statistics
         blocks = [self._layer.blocks[i] for i in self._places]  # under the names that the module gives its variables
         self._layer.unfreeze_variables(select_variables(blocks, selector))
+
+    @property
+    def trains_batch_norm(self) -> bool:
+        """See Parts; a module does not say in which blocks."""
+        return self._layer.trainable and self._layer.updates_statistics
+
+    @property
+    def batch_norms(self) -> list[keras.layers.BatchNormalization] | None:
+        """See Parts."""
+        return None if self.trains_batch_norm else []
 
     @property
     def trained_layers(self) -> list[keras.layers.Layer]:

@@ -16,6 +16,7 @@ from tfembed.encoders.graph_hash import GraphHash, hash_graph
 from tfembed.saved_model.blocks import Block, select_variables
 from tfembed.saved_model.cut import ModuleGraph
 from tfembed.saved_model.graph import CutError
+from tfembed.saved_model.layer import HubLayer
 
 _POOLERS = {"pooled_dense": "pooler"}  # what KerasHub calls it
 
@@ -39,8 +40,16 @@ class Parts(Protocol):
     def crossing_names(self, cut: int) -> list[str]:
         """Names of the tensors that cross a cut."""
 
-    def set_trained(self, selector: Any) -> None:
-        """Let what a selector names train, and freeze the rest."""
+    def set_trained(self, selector: Any, fixed_statistics: bool) -> None:
+        """Let what a selector names train, and freeze the rest; statistics of batch norm too, if they are fixed."""
+
+    @property
+    def trains_batch_norm(self) -> bool:
+        """Whether a block that trains has batch norm."""
+
+    @property
+    def batch_norms(self) -> list[keras.layers.BatchNormalization] | None:
+        """The layers of batch norm in the blocks that train; None of a module, which hides them."""
 
     @property
     def trained_layers(self) -> list[keras.layers.Layer]:
@@ -133,7 +142,7 @@ class ModelParts:
             )
         return found[::-1]
 
-    def set_trained(self, selector: Any) -> None:
+    def set_trained(self, selector: Any, fixed_statistics: bool) -> None:
         """See Parts."""
         chosen = {id(variable) for variable in select_variables(self.blocks, selector)}
         used = {id(each) for layers in self._layers.values() for layer in layers for each in layer._flatten_layers()}
@@ -145,8 +154,44 @@ class ModelParts:
             trains = any(id(variable) in chosen for variable in block.variables)
             for layer in layers:
                 layer.trainable = trains  # what keeps batch norm in inference mode
+            if trains:
+                self._fix_statistics(layers, fixed_statistics)
             for variable in block.variables if trains else ():
                 variable.trainable = id(variable) in chosen
+
+    @staticmethod
+    def _fix_statistics(layers: Iterable[keras.layers.Layer], fixed: bool) -> None:
+        """Say whether statistics of batch norm are fixed, before variables are told whether they train.
+
+        `training=False` would switch dropout off too, and reaches no layer inside of others. Keras computes batch norm
+        in inference mode wherever the layer does not train, and trains each variable by a flag of its own.
+        """
+        for inner in (each for layer in layers for each in layer._flatten_layers()):
+            if isinstance(inner, HubLayer):
+                inner.fixed_statistics = fixed
+            elif isinstance(inner, keras.layers.BatchNormalization):
+                inner.trainable = not fixed
+
+    @property
+    def trains_batch_norm(self) -> bool:
+        """See Parts."""
+        modules = [layer for layer in self._trained_inside() if isinstance(layer, HubLayer)]
+        return bool(self.batch_norms) or any(module.updates_statistics for module in modules)
+
+    @property
+    def batch_norms(self) -> list[keras.layers.BatchNormalization] | None:
+        """See Parts."""
+        inside = self._trained_inside()
+        if any(isinstance(layer, HubLayer) and layer.updates_statistics for layer in inside):
+            return None
+        return [layer for layer in inside if isinstance(layer, keras.layers.BatchNormalization)]
+
+    def _trained_inside(self) -> list[keras.layers.Layer]:
+        """The layers, and those inside of them, of the blocks that train."""
+        blocks = zip(self.blocks, self._layers.values(), strict=True)
+        trained = [layers for block, layers in blocks if any(variable.trainable for variable in block.variables)]
+        inside = [inner for layers in trained for layer in layers for inner in layer._flatten_layers()]
+        return list({id(layer): layer for layer in inside}.values())
 
     @property
     def trained_layers(self) -> list[keras.layers.Layer]:

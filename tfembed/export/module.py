@@ -143,14 +143,14 @@ def _can_train(encoder: Encoder) -> bool:
 
 @contextmanager
 def _all_unfrozen(encoder: Encoder) -> Iterator[None]:
-    before = encoder.unfrozen
+    before, batch_norm = encoder.unfrozen, encoder.batch_norm
     if isinstance(encoder.body, HubLayer):
         encoder.body.set_seed()  # in the written module dropout draws as in the one that was read
-    encoder.unfreeze(_can_train(encoder))
+    encoder.unfreeze(_can_train(encoder), batch_norm="train")  # whoever trains the module freezes what shall stay
     try:
         yield
     finally:
-        encoder.unfreeze(before)
+        encoder.unfreeze(before, batch_norm=batch_norm)
 
 
 def _regularization_losses(encoder: Encoder) -> list[Any]:

@@ -20,6 +20,15 @@ from tfembed.saved_model.tensor_specs import as_tensors
 logger = logging.getLogger(__name__)
 
 
+# Keras reads every attribute in search of layers to save; these take long and hold none.
+_WITHOUT_LAYERS = frozenset(
+    (
+        *("blocks", "keras_blocks", "resolved_object", "fingerprint"),
+        *("untracked_variables", "updates_statistics", "runs_fixed"),
+    )
+)
+
+
 @keras.saving.register_keras_serializable(package="tfembed")
 class HubLayer(keras.layers.Layer):
     """A SavedModel, or any callable, as a Keras layer: `hub.KerasLayer` for Keras 3, under the same arguments.
@@ -92,6 +101,7 @@ class HubLayer(keras.layers.Layer):
         self._source = ModuleSource(handle, request=request, tags=tags, options=load_options, trust=trust)
         self._selector: Selector = True
         self._said_nothing_trains = False
+        self.fixed_statistics = False
         self._module_weights = self._source.variables.to_track()
         self._set_flags()
         self._track_module()
@@ -157,6 +167,16 @@ class HubLayer(keras.layers.Layer):
     def cut_error(self) -> str | None:
         """Why a partly unfrozen layer runs in inference mode while it trains; None where it need not."""
         return self._source.cut_error
+
+    @property
+    def updates_statistics(self) -> bool:
+        """Whether the module has batch norm: its function for training uses, or stores, statistics of the batch."""
+        return self._source.updates_statistics
+
+    @property
+    def runs_fixed(self) -> bool:
+        """Whether training runs the module in inference mode, since its statistics of batch norm are fixed."""
+        return self.fixed_statistics and self.updates_statistics
 
     @property
     def keras_blocks(self) -> tuple[Block, ...]:
@@ -242,12 +262,7 @@ class HubLayer(keras.layers.Layer):
         self._set_flags()
 
     def __dir__(self) -> list[str]:
-        # Keras reads every attribute here in search of layers to save; these take long and hold none.
-        return [
-            name
-            for name in super().__dir__()
-            if name not in ("blocks", "keras_blocks", "resolved_object", "fingerprint", "untracked_variables")
-        ]
+        return [name for name in super().__dir__() if name not in _WITHOUT_LAYERS]
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the layer on a tensor, a nest of tensors, or Python and NumPy values, strings among them."""
@@ -256,7 +271,7 @@ class HubLayer(keras.layers.Layer):
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         """Call the module; see the class."""
-        training = False if training is None or not self.trainable else training
+        training = False if training is None or not self.trainable or self.runs_fixed else training
         outputs = self._source.call(inputs, training, None if self._selector is True else self._trained)
         self._track_module()
         return outputs

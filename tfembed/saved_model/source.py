@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfembed.saved_model.archive import StoredModule, load_onto, read_module, write_module
+from tfembed.saved_model.batch_statistics import uses_batch_statistics
 from tfembed.saved_model.blocks import Block
 from tfembed.saved_model.cut import ModuleGraph
 from tfembed.saved_model.functions import concrete_functions, find_function
@@ -66,6 +67,7 @@ class ModuleSource:
         self._blocks: tuple[Block, ...] | None = None
         self._calls: dict[Any, Callable[[Any], Any] | None] = {}
         self._invocation: Invocation | None = None
+        self._updates_statistics: bool | None = None
         module = self._find()
         self.variables: ModuleVariables = hold(module) if module else create(self.stored.variables)  # type: ignore[union-attr]
         if module:
@@ -158,6 +160,15 @@ class ModuleSource:
         """
         _ = self.module
         return f"{self._content} {self.tags} {self.request.describe()}" if self._content else None
+
+    @property
+    def updates_statistics(self) -> bool:
+        """Whether the module's function for training uses or stores statistics of the batch."""
+        if self._updates_statistics is None:
+            call = self.invocation
+            function = find_function(call.function, call.request.arguments, training=True)
+            self._updates_statistics = function is not None and uses_batch_statistics(function.concrete)
+        return self._updates_statistics
 
     def input_specs(self) -> Any:
         """What the function for inference takes, as a nest of tf.TensorSpec."""

@@ -28,7 +28,14 @@ def thorough(encoder: str, epochs: int) -> dict[str, Candidate]:
     From scratch, all epochs are run. They are as many as the trials may have, most often too few for the loss to become
     flat, so the name says how many.
     """
-    phase = Phase(name="scratch", unfreeze=True, epochs=epochs, learning_rate=1e-3, patience=epochs)
+    phase = Phase(
+        name="scratch",
+        unfreeze=True,
+        epochs=epochs,
+        learning_rate=1e-3,
+        patience=epochs,
+        batch_norm="train",  # a network that was never trained has no statistics
+    )
     name = f"from scratch, {epochs} epoch{'s' * (epochs != 1)}"
     scratch = Strategy(name=name, phases=(phase,))
     return {

@@ -117,7 +117,7 @@ def run_once(
     """
     key = phase_key(parts, phase, given)
     if (known := checkpoints.find(parts, key)) is not None:
-        parts.encoder.unfreeze(phase.unfreeze)
+        parts.encoder.unfreeze(phase.unfreeze, batch_norm="train" if phase.batch_norm == "train" else "inference")
         return key, replace(known, name=phase.name)
     before = snapshot(parts)
     result = run()

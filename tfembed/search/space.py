@@ -7,9 +7,10 @@ from typing import Any
 
 from tfembed.data import Dataset
 from tfembed.description import describe
+from tfembed.encoders.batch_norm import choose_batch_norm
 from tfembed.encoders.encoder import Encoder
 from tfembed.heads import Head, linear_head, mlp_head
-from tfembed.phases import Phase
+from tfembed.phases import BATCH_NORM, Phase
 from tfembed.search.candidate import Candidate
 from tfembed.search.folds import fewest_alike
 from tfembed.strategies import Strategy, biases, contrastive, full, gradual, linear_probe, lp_ft, norms, top_blocks
@@ -103,6 +104,7 @@ def default_space(
             kinds=tuple(kind for kind in wanted if kind in able and _can_carry_out(kind, encoder)) or ("linear_probe",),
             num_blocks=len(encoder.blocks),
             joinable=_joinable(encoder),
+            batch_norm=_batch_norm(encoder, len(data.train)),
             epochs=epochs,
         )
         for name, encoder in encoders.items()
@@ -142,6 +144,7 @@ class _Reach:
     kinds: tuple[str, ...]
     num_blocks: int
     joinable: int
+    batch_norm: tuple[str, ...]
     epochs: int
 
     def strategy(self, hp: Any, prefix: str) -> Any:
@@ -157,9 +160,11 @@ class _Reach:
             depth = hp.Choice(f"{prefix}blocks", [each for each in (1, 2, 4, 6, 12, 24) if each < count] or [1])
         with hp.conditional_scope(f"{prefix}strategy", [each for each in self.kinds if each != "linear_probe"]):
             rate = hp.Float(f"{prefix}learning_rate", *_RATES, sampling="log", default=1e-4)
+            batch_norm = hp.Choice(f"{prefix}batch_norm", list(self.batch_norm)) if self.batch_norm else None
         if kind == "linear_probe":
             return probe
-        return None if kind is None else _made(kind, depth, rate, self.epochs)
+        made = None if kind is None else _made(kind, depth, rate, self.epochs)
+        return made.with_batch_norm(batch_norm) if made and batch_norm else made
 
 
 def _can_carry_out(kind: str, encoder: Encoder) -> bool:
@@ -172,6 +177,21 @@ def _can_carry_out(kind: str, encoder: Encoder) -> bool:
         return bool(encoder.trainable_variables)
     except ValueError:
         return False
+    finally:
+        encoder.unfreeze(False)
+
+
+def _batch_norm(encoder: Encoder, num_examples: int) -> tuple[str, ...]:
+    """The ways to treat batch norm that an encoder has, first the one that is chosen by default; none without any."""
+    try:
+        encoder.unfreeze(True)
+        if not encoder.parts.trains_batch_norm:
+            return ()
+        default = choose_batch_norm("auto", encoder, num_examples)
+        able = BATCH_NORM[1:] if encoder.parts.batch_norms else ("inference", "train")
+        return (default, *(each for each in able if each != default))
+    except ValueError:  # nothing of it trains
+        return ()
     finally:
         encoder.unfreeze(False)
 
