@@ -1,6 +1,7 @@
 """What is measured of predictions, against scikit-learn."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import metrics
 from tiny_encoders import pixels
@@ -105,3 +106,11 @@ def test_labels_are_those_of_the_probabilities(glyphs):
         te.evaluate(single, te.Split(examples=images[:0], labels=np.zeros(0, int)))
     with pytest.raises(ValueError, match="The examples are texts: expected images"):
         te.predict(single, ["a text"])
+
+
+@pytest.mark.parametrize("table", [{"text": ["a"], "label": ["b"]}, pd.DataFrame({"text": ["a"]}), (["a"], ["b"])])
+def test_only_a_split_is_evaluated(glyphs, table):
+    """A data frame, a dict or a pair in place of a split is refused with the way to make one."""
+    model = te.build_image_classifier(glyphs, ["a", "b"])
+    with pytest.raises(ValueError, match=r"A \w+ is no split: expected examples with labels, such as dataset.test"):
+        te.evaluate(model, table)

@@ -1,6 +1,6 @@
 """A data set is a value: three parts of labelled examples, and what their labels mean."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -207,6 +207,8 @@ class Dataset:
 
 def _rows(examples: Any, labels: Any, groups: Any = None, *, prefix: str = "") -> Rows:
     kind, checked = as_examples(examples, lambda i: f"{prefix}examples[{i}]")
+    if isinstance(labels, Mapping | Set):
+        raise ValueError(f"The {prefix}labels are a {type(labels).__name__}: expected a list, one for each example.")
     if hasattr(labels, "__array__"):  # also the columns of pandas and Polars
         array = np.asarray(labels)
         labels = (array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array).tolist()
