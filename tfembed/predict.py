@@ -142,7 +142,7 @@ def evaluate(model: keras.Model, split: Split, *, cache: FeatureCache | None = N
         `micro_f1` and `loss` for several labels; `mean_absolute_error`, `root_mean_squared_error` and `r2` for targets.
 
     Raises:
-        ValueError: If it is no split, or an empty one.
+        ValueError: If the split is empty.
 
     Example:
         >>> import tfembed as te
@@ -151,11 +151,6 @@ def evaluate(model: keras.Model, split: Split, *, cache: FeatureCache | None = N
         >>> evaluate(model, split)["accuracy"]
         0.5
     """
-    if not isinstance(split, Split):
-        raise ValueError(
-            f"A {type(split).__name__} is no split: expected examples with labels, such as dataset.test. Make a data "
-            "set of texts and labels with Dataset.from_arrays, of files with load_text or load_images."
-        )
     if not len(split):
         raise ValueError("The split is empty: there is nothing to measure. Make the data set with a share for it.")
     return measure(parts_of(model).task, split, predict(model, split.examples, cache=cache).probabilities)

@@ -282,6 +282,6 @@ def test_wrong_options(values: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize("table", [{"text": ["a"]}, pd.DataFrame({"text": ["a", "b"]})])
 def test_a_table_is_no_list_of_examples(table: Any) -> None:
     """A dict or a data frame is refused before anything is asked: its column names are not sent as examples."""
-    with Client("http://localhost:9/v1/models/none", options=QUICK) as client:
-        with pytest.raises(ValueError, match="is no list of examples. Pass one of its columns"):
-            client.predict(table)
+    client = Client("http://localhost:9/v1/models/none", options=QUICK)
+    with client, pytest.raises(ValueError, match="is no list of examples"):
+        client.predict(table)

@@ -143,10 +143,14 @@ def query(base: str, queries: tuple[str, ...], uri: str | None, as_json: bool, *
     Images are found by texts, and texts by images, where the encoder embeds both, such as clip_vit_base_patch32.
     """
     import_tensorflow()
+    from tfembed.commands.examples import check_text
     from tfembed.index.opening import open_index
 
     with open_index(base, uri=uri) as found:
         examples = [Path(each) if found.takes_images and Path(each).is_file() else each for each in queries]
+        for text in examples:
+            if isinstance(text, str):
+                check_text(text)
         rows = found.query(examples, encoder=options["handle"], limit=options["limit"], where=options["where"])
     if as_json:
         answers = [
