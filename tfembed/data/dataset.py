@@ -1,5 +1,6 @@
 """A data set is a value: three parts of labelled examples, and what their labels mean."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
@@ -181,6 +182,7 @@ class Dataset:
             >>> data.with_descriptions({"y": "the customer agrees"}).train.examples.tolist()[-1]
             'the customer agrees'
         """
+        labels = {unicodedata.normalize("NFC", name): text for name, text in labels.items()}
         if self.kind != "text" or self.task == "regression":
             raise ValueError(f"Descriptions join texts with classes: these are {self.kind}s for a {self.task}.")
         if unknown := sorted(set(labels) - set(self.class_names)):
