@@ -236,6 +236,15 @@ def test_predict_texts(text_run: tuple[Path, str]) -> None:
     assert [line.split()[1] for line in lines] == list(TEXTS)
 
 
+def test_predict_reads_the_texts_of_a_table(text_run: tuple[Path, str], tmp_path: Path) -> None:
+    """A table is not a text: each of its rows is predicted, of the column that --text names."""
+    table = tmp_path / "test.csv"
+    table.write_text("words,label\nmy money back,a\nhi there,b\n", encoding="utf-8")
+    rows = json.loads(_run("predict", text_run[0], table, "hello", "--text", "words", "--json"))
+    assert [row["example"] for row in rows] == ["my money back", "hi there", "hello"]
+    assert rows[:2] == json.loads(_run("predict", text_run[0], "my money back", "hi there", "--json"))
+
+
 def test_predict_images(place: Path, image_run: tuple[Path, dict[str, Any]]) -> None:
     """Examples of a run on images are files."""
     files = [place / "images" / "light" / "0.png", place / "images" / "dark" / "0.png"]
@@ -342,6 +351,8 @@ def test_export(place: Path, image_run: tuple[Path, dict[str, Any]]) -> None:
 
 
 BAD = {
+    "missing table for a text": (["predict", "{place}/runs/texts", "missing.csv"], "a table that does not exist"),
+    "image for a text": (["predict", "{place}/runs/texts", "{place}/images/light/0.png"], "names an image"),
     "missing data": (["train", "nowhere.csv"], "nowhere.csv"),
     "missing column": (["train", "{place}/texts.csv", "--label", "colour"], "colour"),
     "depths that are no numbers": (["train", "reviews", "--strategy", "linear_probe:a"], "linear_probe:K,..."),

@@ -1,11 +1,12 @@
 """From an encoder and a head to a plain Keras model: raw texts or images in, probabilities or values out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import keras
 
 from tfembed.data import Dataset
+from tfembed.data.class_names import normalize_name
 from tfembed.encoders.encoder import Encoder
 from tfembed.heads import Head, build_head, linear_head
 
@@ -215,7 +216,9 @@ def _raw(kind: str, inputs: str) -> Any:
 
 
 def _checked(class_names: Sequence[str], multi_label: bool) -> tuple[str, ...]:
-    names = tuple(class_names)
+    if isinstance(class_names, Set | Mapping):
+        raise ValueError(f"Class names {class_names!r} have no order of their own: pass a list.")
+    names = tuple(normalize_name(name) if isinstance(name, str) else name for name in class_names)
     least = 1 if multi_label else 2
     if isinstance(class_names, str) or len(names) < least or len(set(names)) != len(names):
         raise ValueError(f"Class names {class_names!r}: expected a list of at least {least} different names.")

@@ -80,7 +80,8 @@ def test_formats_that_tensorflow_decodes(folder, suffix):
 
 def test_files_of_operating_systems_are_no_images(folder):
     """Hidden files are passed over: the one exception, since people do not put them there."""
-    for name in (".DS_Store", "cat/.DS_Store", "cat/Thumbs.db", "dog/desktop.ini"):
+    for name in (".DS_Store", "cat/.DS_Store", "cat/Thumbs.db", "dog/desktop.ini", "__MACOSX/cat/._0.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"\0")
     (folder / ".ipynb_checkpoints").mkdir()
     assert len(load_images(folder, validation=0, test=0).train) == 20

@@ -40,6 +40,17 @@ def csv_of(rows=ROWS, header="text,label"):
         ("a.csv", "\ufeff" + csv_of(), {}),
         ("a.csv", csv_of().replace("\n", "\r\n") + "\r\n\r\n", {}),
         ("a.csv", csv_of().replace(",", ";"), {}),
+        ("a.csv", csv_of().replace(",", "\t"), {}),
+        ("a.csv", csv_of().replace(",", "|"), {}),
+        ("a.csv", csv_of().replace(",", "|").split("\n", 1)[1], {"text": 0, "label": 1}),
+        ("a.csv", csv_of().encode("utf-16"), {}),
+        ("a.csv", csv_of().encode("utf-16-le"), {}),
+        ("a.csv", csv_of().encode("utf-16-be"), {}),
+        ("a.csv", csv_of().encode("utf-32"), {}),
+        ("a.txt", csv_of().replace(",", "\t").encode("utf-16"), {}),
+        ("a.csv", "sep=;\r\n" + csv_of().replace(",", ";").replace("\n", "\r\n"), {}),
+        ("a.csv", "sep=|\n" + csv_of().replace(",", "|").split("\n", 1)[1], {"text": 0, "label": 1}),
+        ("a.csv", 'text;label;"note, ours"\n' + csv_of().replace(",", ";").replace("\n", ";x\n").split("\n", 1)[1], {}),
         ("a.csv", csv_of(header="intent,utterance"), {"text": "intent", "label": "utterance"}),
         ("a.csv", csv_of().split("\n", 1)[1], {"text": 0, "label": 1}),
         ("a.tsv", csv_of().replace(",", "\t"), {}),
@@ -49,7 +60,7 @@ def csv_of(rows=ROWS, header="text,label"):
     ],
 )
 def test_one_table_in_every_format(write, name, content, options):
-    """The same rows come out of CSV, TSV and JSONL, with a header or without, with or without a byte order mark."""
+    """The same rows come out of CSV, TSV and JSONL, whatever the encoding, separator and line that announces it."""
     data = all_of(write(name, content), **options)
     assert [text.rstrip() for text in data.train.examples] == [text for text, _ in ROWS]
     assert [data.class_names[label] for label in data.train.labels] == [label for _, label in ROWS]
@@ -102,6 +113,29 @@ def test_labels_of_several_kinds(write):
     assert all_of(write("c.jsonl", jsonl([["a"], [], ["b", "a"]]))).train.labels.tolist() == [[1, 0], [0, 0], [1, 1]]
     cells = all_of(write("a.csv", "text,label\nt,a\nu,|\nv,b | a\n"), label_separator="|")
     assert (cells.task, cells.train.labels.tolist()) == ("multi_label", [[1, 0], [0, 0], [1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("cell", "separator", "labels"),
+    [
+        ("a|b|", "|", [1, 1]),
+        ("|a", "|", [1, 0]),
+        ("||", "|", [0, 0]),
+        ("b, a, ", ", ", [1, 1]),
+        ("a b ", " ", [1, 1]),
+        ("a;b;", "; ", [1, 1]),
+    ],
+)
+def test_separators_at_the_ends_of_a_cell_separate_nothing(write, cell, separator, labels):
+    """Labels are the same with a separator before the first or behind the last."""
+    data = all_of(write("a.tsv", f"text\tlabel\nt\t{cell}\nu\ta\nv\tb\n"), label_separator=separator)
+    assert data.train.labels[0].tolist() == labels
+
+
+def test_lines_are_counted_below_a_line_that_announces_the_separator(write):
+    """The line of a fault is that of the file, `sep=;` included."""
+    with pytest.raises(ValueError, match=r"a\.csv, line 4: the label is missing"):
+        all_of(write("a.csv", "sep=;\ntext;label\nt;a\nu;\n"))
 
 
 def test_regression_and_names_for_numbers(write):
@@ -203,6 +237,22 @@ FAULTS = {
     "blank file": ("a.jsonl", "\n \n", {}, r"a\.jsonl is empty"),
     "header only": ("a.csv", "text,label\n", {}, r"a\.csv has a header but no rows"),
     "one class": ("a.csv", csv_of([("x", "a"), ("y", "a")]), {}, r"a\.csv has only one class \('a'\)"),
+    "bad UTF-16": ("a.csv", csv_of().encode("utf-16")[:-1], {}, r"a\.csv: not valid utf-16 .*as UTF-8"),
+    "converted twice": (
+        "a.csv",
+        csv_of().encode("utf-16").decode("latin-1"),
+        {},
+        r"a\.csv: the first line holds zero bytes, as UTF-16 does that was converted",
+    ),
+    "commas in TSV": ("a.tsv", csv_of(), {}, r"only 'text,label'.* has no tab but ',': .* must be named a\.csv"),
+    "only an announcement": ("a.csv", "sep=;\n", {}, r"a\.csv, line 1: the line is empty"),
+    "no separator": ("a.csv", csv_of(), {"label_separator": ""}, "label_separator='' separates nothing"),
+    "label between separators": (
+        "a.csv",
+        "text,label\nt,a|b\nu,a||b\n",
+        {"label_separator": "|"},
+        r"a\.csv, line 3: the label is missing",
+    ),
     "unknown suffix": ("a.xlsx", "text,label\n", {}, r"a\.xlsx: the suffix '\.xlsx' .*expected \.csv, \.tsv"),
     "not Parquet": ("a.parquet", "text,label\n", {}, r"a\.parquet: not a readable Parquet file"),
     "empty Parquet": ("a.parquet", b"", {}, r"a\.parquet: not a readable Parquet file"),

@@ -78,7 +78,7 @@ def test_rows_without_a_name_are_numbered(tmp_path: Path) -> None:
 
 def test_a_folder_of_images(tmp_path: Path) -> None:
     """Images are taken at any depth in the order of their paths, which are their ids; hidden files are none."""
-    for i, name in enumerate(["b/2.png", "a.png", "b/1.png", ".hidden", "b/Thumbs.db"]):
+    for i, name in enumerate(["b/2.png", "a.png", "b/1.png", ".hidden", "b/Thumbs.db", "__MACOSX/._a.png"]):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (40 * i, 0, 200)).save(tmp_path / "in" / name, "PNG")
     encoder = tiny_image_encoder()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from PIL import Image
@@ -276,3 +277,11 @@ def test_wrong_options(values: dict[str, Any], message: str) -> None:
     """Values that do not go together are named."""
     with pytest.raises(ValueError, match=message):
         ClientOptions(**values)
+
+
+@pytest.mark.parametrize("table", [{"text": ["a"]}, pd.DataFrame({"text": ["a", "b"]})])
+def test_a_table_is_no_list_of_examples(table: Any) -> None:
+    """A dict or a data frame is refused before anything is asked: its column names are not sent as examples."""
+    client = Client("http://localhost:9/v1/models/none", options=QUICK)
+    with client, pytest.raises(ValueError, match="is no list of examples"):
+        client.predict(table)

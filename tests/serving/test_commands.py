@@ -29,6 +29,8 @@ def test_predict_with_a_server(demo: Running, tmp_path: Path) -> None:
     assert [row["label"] for row in rows] == ["refund", "greeting"]
     assert rows[0]["example"] == "I want my money back"
     assert 0.5 < rows[0]["score"] <= 1
+    (tmp_path / "rows.csv").write_text("text\nhello there\nI want my money back\n", encoding="utf-8")
+    assert json.loads(run("predict", "--url", url, tmp_path / "rows.csv", "--json")) == rows[::-1]
     assert "refund" in run("predict", "--url", f"grpc://{demo.grpc_address}/texts", "my money back")
     Image.fromarray(np.full((8, 8, 3), 10, np.uint8)).save(tmp_path / "a.png")
     printed = run("predict", "--url", f"{demo.rest_url}/v1/models/digits", tmp_path / "a.png")

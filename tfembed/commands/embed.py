@@ -165,6 +165,7 @@ def query(base: str, queries: tuple[str, ...], uri: str | None, as_json: bool, *
     Images are found by texts, and texts by images, where the encoder embeds both, such as clip_vit_base_patch32.
     """
     import_tensorflow()
+    from tfembed.commands.examples import check_text
     from tfembed.embeddings.embedder import EncoderSource
     from tfembed.index.opening import open_index
 
@@ -174,6 +175,9 @@ def query(base: str, queries: tuple[str, ...], uri: str | None, as_json: bool, *
         raise click.UsageError("--output and --signature are of --encoder: pass that too.")
     with open_index(base, uri=uri) as found:
         examples = [Path(each) if found.takes_images and Path(each).is_file() else each for each in queries]
+        for text in examples:
+            if isinstance(text, str):
+                check_text(text)
         rows = found.query(examples, encoder=encoder, limit=options["limit"], where=options["where"])
     if as_json:
         answers = [

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import tfembed as te
+from tfembed.commands.examples import texts_in
 from tfembed.commands.typed import loading_of
 from tfembed.encoders.inspection import inspect_cuts, tensors_of
 from tfembed.encoders.request import PRETRAINED
@@ -55,7 +56,7 @@ def _answers(encoder: te.Encoder, options: Mapping[str, Any]) -> dict[str, Any]:
     """The neighbours that were asked for, as JSON values."""
     found, among = {}, options.get("among")
     if among is not None:
-        among = [line for line in Path(among).read_text(encoding="utf-8").splitlines() if line.strip()]
+        among = texts_in(Path(among))
     if text := options.get("nearest"):
         found["nearest"] = te.nearest(encoder, text, among)
     if text := options.get("analogy"):

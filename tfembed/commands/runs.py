@@ -10,6 +10,7 @@ import keras
 
 import tfembed as te
 from tfembed.builders import build_model
+from tfembed.commands.examples import examples_in, texts_of
 from tfembed.commands.typed import dataset_of, encoder_of, loading_of, parse_head, parse_strategy
 from tfembed.data.again import make_again
 from tfembed.data.recipe import recipe_from_dict
@@ -84,15 +85,22 @@ def _check_balanced(dataset: te.Dataset, options: dict[str, Any]) -> None:
         )
 
 
-def predict_with(run: Path, examples: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Predict with the model of a run: one row per example, with label and score (the value, for regressions)."""
+def predict_with(run: Path, examples: tuple[str, ...], column: str) -> list[dict[str, Any]]:
+    """Predict with the model of a run: one row per example, with label and score (the value, for regressions).
+
+    Args:
+        run: Its folder.
+        examples: Texts or tables of texts; or files of images.
+        column: Column of texts in a table.
+    """
     with waiting(f"Loading {run}"):
         model, _ = te.load_run(run)
     kind = model.layers[-3].spec.kind
-    found = te.predict(model, list(examples) if kind == "text" else [Path(each) for each in examples])
+    inputs = texts_of(examples, column) if kind == "text" else [Path(each) for each in examples]
+    found = te.predict(model, inputs)
     scores = found.probabilities.max(axis=1).tolist()
-    labels = found.labels or [None] * len(examples)
-    rows = zip(examples, labels, scores, strict=True)
+    labels = found.labels or [None] * len(inputs)
+    rows = zip(map(str, inputs), labels, scores, strict=True)
     return [{"example": example, "label": label, "score": score} for example, label, score in rows]
 
 
@@ -139,7 +147,7 @@ def _rejection(
             f"{option} needs examples of the classes, and the data of {run} are gone. Put them back, or pass "
             "--reject-below alone."
         )
-    outside = [] if path is None else _examples_in(path)
+    outside = [] if path is None else examples_in(path)
     for scope, examples in (("in-scope", unseen.examples), ("out-of-scope", outside)):
         if 0 < len(examples) < FEW:
             logger.warning("%d %s examples are few: what the threshold costs is hardly known.", len(examples), scope)
@@ -159,10 +167,3 @@ def _unseen(record: dict[str, Any]) -> te.Split | None:
         return None
     part = data.validation if "validation" in record["result"]["metrics"] else data.test
     return part if len(part) else None
-
-
-def _examples_in(path: Path) -> list[Any]:
-    """Texts, one a line, or the images in a folder."""
-    if path.is_dir():
-        return sorted(each for each in path.rglob("*") if each.is_file() and not each.name.startswith("."))
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

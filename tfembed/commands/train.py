@@ -1,6 +1,7 @@
 """`tfembed train` and `tfembed predict`: a model, and what it says."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,21 +64,23 @@ def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
 
 @click.command()
 @click.argument("run_and_examples", nargs=-1, required=True, metavar="[RUN] EXAMPLES...")
+@click.option("--text", default="text", show_default=True, help="Column of texts, of tables among the examples.")
 @click.option("--url", help="Ask a server in place of a RUN, such as http://localhost:8501/v1/models/intents.")
 @JSON
-def predict(run_and_examples: tuple[str, ...], url: str | None, as_json: bool) -> None:
-    """Predict texts, or the images in files, with the model of a RUN, or with a served one."""
+def predict(run_and_examples: tuple[str, ...], text: str, url: str | None, as_json: bool) -> None:
+    """Predict texts, the texts of tables, or the images in files, with the model of a RUN, or with a served one."""
     if url is not None:
+        from tfembed.commands.examples import texts_of
         from tfembed.serving.answers import ask
 
-        rows = ask(url, run_and_examples)
+        rows = ask(url, run_and_examples, partial(texts_of, column=text))
     elif len(run_and_examples) == 1:
         raise click.UsageError("Pass a RUN and examples, or --url and examples.")
     else:
         import_tensorflow()
         from tfembed.commands.runs import predict_with
 
-        rows = predict_with(Path(run_and_examples[0]), run_and_examples[1:])
+        rows = predict_with(Path(run_and_examples[0]), run_and_examples[1:], text)
     if as_json:
         click.echo(json.dumps(rows))
         return

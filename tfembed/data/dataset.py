@@ -1,6 +1,7 @@
 """A data set is a value: three parts of labelled examples, and what their labels mean."""
 
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -181,6 +182,7 @@ class Dataset:
             >>> data.with_descriptions({"y": "the customer agrees"}).train.examples.tolist()[-1]
             'the customer agrees'
         """
+        labels = {unicodedata.normalize("NFC", name): text for name, text in labels.items()}
         if self.kind != "text" or self.task == "regression":
             raise ValueError(f"Descriptions join texts with classes: these are {self.kind}s for a {self.task}.")
         if unknown := sorted(set(labels) - set(self.class_names)):
@@ -207,6 +209,8 @@ class Dataset:
 
 def _rows(examples: Any, labels: Any, groups: Any = None, *, prefix: str = "") -> Rows:
     kind, checked = as_examples(examples, lambda i: f"{prefix}examples[{i}]")
+    if isinstance(labels, Mapping | Set):
+        raise ValueError(f"The {prefix}labels are a {type(labels).__name__}: expected a list, one for each example.")
     if hasattr(labels, "__array__"):  # also the columns of pandas and Polars
         array = np.asarray(labels)
         labels = (array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array).tolist()

@@ -211,7 +211,8 @@ def _brought(part: float | Rows | Split, rows: Rows, encoding: LabelEncoding) ->
 def _checked(split: Split, encoding: LabelEncoding) -> tuple[str, Split]:
     kind, examples = as_examples(split.examples, lambda i: f"examples[{i}] of the Split")
     size = len(encoding.class_names)
-    labels = split.labels.astype(np.int32 if encoding.task == "classification" else np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        labels = split.labels.astype(np.int32 if encoding.task == "classification" else np.float32)
     is_right = labels.shape[1:] == ((size,) if encoding.task == "multi_label" else ())
     if encoding.task == "classification":
         is_right = is_right and bool(np.all((split.labels >= 0) & (split.labels < size)))
@@ -219,6 +220,10 @@ def _checked(split: Split, encoding: LabelEncoding) -> tuple[str, Split]:
         raise ValueError(
             f"The labels of a given Split do not fit the task {encoding.task} with {size} classes: expected indices of "
             "classes, multi-hot rows or targets. Pass (examples, labels) to have raw labels encoded."
+        )
+    if not np.isfinite(labels).all():
+        raise ValueError(
+            "The labels of a given Split hold values beyond float32, or that are no numbers. Correct them."
         )
     labels.flags.writeable = False
     return kind, replace(split, examples=examples, labels=labels)

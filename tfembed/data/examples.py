@@ -1,6 +1,6 @@
 """The door that examples come in by: after it, a text is a `str` and an image is what its docstring says."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ def as_examples(values: Sequence[Any] | np.ndarray, place: Place) -> tuple[str, 
 
     Args:
         values: Texts, paths, encoded images, or pixels `uint8` of shape `(n, h, w)`, `(n, h, w, 1)` or `(n, h, w, 3)`.
+            Columns of pandas and Polars, and tables of one column, are read as lists.
         place: Where each stands, for errors.
 
     Returns:
@@ -63,6 +64,7 @@ def as_examples(values: Sequence[Any] | np.ndarray, place: Place) -> tuple[str, 
             f"{str(values)[:40]!r} is one {type(values).__name__}: expected a list of texts or images. Pass it in a "
             "list; rows of a file are embedded by embed_file, and loaded by load_text."
         )
+    values = _only_column(values)
     if len(values) == 0:
         raise ValueError("There are no examples: expected at least one text or image.")
     if isinstance(values, np.ndarray) and values.ndim > 1:
@@ -76,6 +78,34 @@ def as_examples(values: Sequence[Any] | np.ndarray, place: Place) -> tuple[str, 
     if isinstance(first, Path) or (isinstance(first, bytes) and looks_like_image(first)):
         return "image", as_images(values, place)
     return "text", as_texts(values, place)
+
+
+def _only_column(values: Any) -> Any:
+    """Return the column of a table that has one; refuse other tables, which list column names, and sets."""
+    if isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype.kind in "OSU":  # a DataFrame's values
+        values = dict(enumerate(values.T))
+    names = values if isinstance(values, Mapping) else _column_names(values)
+    if names is not None:
+        labels = list(names)
+        if len(labels) != 1:
+            named = ", ".join(repr(label) for label in labels[:8]) + ", ..." * (len(labels) > 8)
+            raise ValueError(
+                f"The examples are a table or a dict of {len(labels)} columns ({named}): expected one column of texts "
+                "or images. Pass that column, such as data['text']."
+            )
+        values = values[labels[0]]
+    if isinstance(values, Set) or not (hasattr(values, "__len__") and hasattr(values, "__iter__")):
+        raise ValueError(
+            f"The examples are a {type(values).__name__}: expected a list of texts or images, or one array. Pass "
+            "list(...) of it, in the order of the answers."
+        )
+    return values
+
+
+def _column_names(values: Any) -> Iterable[Any] | None:
+    """Return the names of a table's columns: of pyarrow and Hugging Face, or else of pandas and Polars."""
+    names = getattr(values, "column_names", None)
+    return getattr(values, "columns", None) if names is None else names
 
 
 def as_texts(values: Iterable[Any], place: Place) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Groups: rows that must not straddle splits, because they share a name or are the same example."""
 
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from numbers import Integral
@@ -33,7 +34,7 @@ def group_names(values: Sequence[Any] | np.ndarray, place: Place) -> list[str]:
 
 def _group_name(value: Any, place: Place, row: int) -> str:
     if isinstance(value, str) and value.strip():
-        return value.strip()
+        return unicodedata.normalize("NFC", value).strip()
     if is_missing(value) or isinstance(value, str):
         raise ValueError(f"{place(row)}: the group is missing. Fill it in, or remove the row.")
     if isinstance(value, Integral) or (isinstance(value, float) and value.is_integer()):

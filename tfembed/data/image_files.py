@@ -89,6 +89,16 @@ def turn_upright(image: Any) -> Any:
         return image
 
 
+def is_system_file(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that operating systems leave behind.
+
+    Example:
+        >>> [is_system_file(name) for name in (".DS_Store", "Thumbs.db", "__MACOSX", "cat.png")]
+        [True, True, True, False]
+    """
+    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
+
+
 def looks_like_image(value: bytes) -> bool:
     """Whether bytes begin as JPEG, PNG, GIF or BMP do.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tfembed.data.dataset import Dataset
 from tfembed.data.examples import Rows, as_images
+from tfembed.data.image_files import is_system_file
 from tfembed.data.recipe import recipe_of
 from tfembed.data.table_rows import Column
 from tfembed.data.tables import Table, read_grouped_table
@@ -34,7 +35,7 @@ def load_images(  # noqa: PLR0913 - what the columns are and how to split them, 
     reads them) with a column of paths, relative to the table, and one of labels or of targets. Every image is decoded
     once, to check it, and none is skipped. Images are JPEG, PNG, GIF or BMP by content, whatever their suffix: what
     TensorFlow decodes. Photos that say so in their EXIF data are turned upright when they are used. Hidden files
-    (a name with a leading dot, `Thumbs.db`, `desktop.ini`) are no images.
+    (a name with a leading dot, `Thumbs.db`, `desktop.ini`, `__MACOSX`) are no images.
 
     Args:
         source: The folder or the table.
@@ -143,5 +144,4 @@ def _table_rows(table: Table, columns: tuple[Column, Column, Column | None], lab
 
 def _visible(folder: Path) -> list[Path]:
     """What a folder holds, by name, without what operating systems leave there."""
-    hidden = ("thumbs.db", "desktop.ini")
-    return sorted(entry for entry in folder.iterdir() if entry.name[0] != "." and entry.name.lower() not in hidden)
+    return sorted(entry for entry in folder.iterdir() if not is_system_file(entry.name))

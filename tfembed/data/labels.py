@@ -1,20 +1,24 @@
 """What the labels of a data set mean: its task, its classes, and the numbers that a model is trained on."""
 
 import difflib
+import logging
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
+from tfembed.data.class_names import look_alikes, normalize_name
 from tfembed.data.examples import Rows
 from tfembed.data.raw_labels import LISTS, Key, as_keys, as_number, check_present, hot_columns
 
 TASKS = ("classification", "multi_label", "regression")
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +115,9 @@ def learn_encoding(rows: Rows, task: str | None, class_names: Sequence[str] | No
             f"{rows.source} has only one class ({_listing(names)}): expected at least two. Add examples of another."
         )
     indices = _positions(found, names, is_given=class_names is not None)
-    return LabelEncoding(task=task, class_names=names, indices=indices, multi_hot=multi_hot)
+    encoding = LabelEncoding(task=task, class_names=names, indices=indices, multi_hot=multi_hot)
+    _warn_of_look_alikes(rows, encoding)
+    return encoding
 
 
 def _each(rows: Rows, read: Callable[[Any], T]) -> list[T]:
@@ -177,12 +183,37 @@ def _names_of(found: list[Key]) -> tuple[str, ...]:
 
 
 def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f"class_names is {names!r}: expected a sequence of non-empty strings.")
+    if isinstance(names, str | Set | Mapping) or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"class_names is {names!r}: expected a sequence of non-empty strings, such as a list.")
+    names = [_normalized(str(name)) for name in names]
     if len(set(names)) < len(names):
         repeated = next(name for i, name in enumerate(names) if name in names[:i])
         raise ValueError(f"class_names holds {repeated!r} twice. Name each class once.")
-    return tuple(str(name) for name in names)
+    return tuple(names)
+
+
+def _normalized(name: str) -> str:
+    try:
+        return normalize_name(name)
+    except ValueError as error:
+        raise ValueError(f"class_names holds {name!r}: {error}") from None
+
+
+def _warn_of_look_alikes(rows: Rows, encoding: LabelEncoding) -> None:
+    """Name the classes that a reader would take for one, with their numbers of examples."""
+    if groups := look_alikes(encoding.class_names):
+        encoded = encoding.encode(rows)
+        counts = encoded.sum(axis=0) if encoded.ndim == 2 else np.bincount(encoded, minlength=len(encoding.class_names))
+        shown = [
+            " and ".join(f"{name!r} ({counts[encoding.class_names.index(name)]:.0f})" for name in group)
+            for group in groups[:4]
+        ]
+        logger.warning(
+            "%s: these labels look alike but are classes of their own, here with numbers of examples: %s. Write those "
+            "that mean the same in one way.",
+            rows.source,
+            "; ".join(shown) + f"; and {len(groups) - 4} more" * (len(groups) > 4),
+        )
 
 
 def _positions(found: list[Key], names: tuple[str, ...], *, is_given: bool) -> dict[Key, int]:

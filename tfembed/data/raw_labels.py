@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from tfembed.data.class_names import normalize_name
+
 Key = str | int
-"""A text without the spaces around it, or a whole number."""
+"""A text in Unicode's form NFC without the spaces around it, or a whole number."""
 
 LISTS = (list, tuple, set, frozenset, np.ndarray)
 """What may hold several labels."""
@@ -44,7 +46,7 @@ def as_key(label: Any) -> Key:
     if isinstance(label, bytes):
         label = label.decode(errors="backslashreplace")
     if isinstance(label, str):
-        return str(label).strip()
+        return normalize_name(str(label))
     if isinstance(label, bool):
         return label
     if isinstance(label, int | np.integer) or (isinstance(label, float) and label.is_integer()):
@@ -73,7 +75,7 @@ def as_number(label: Any) -> float:
     """A target of a regression, which texts may spell."""
     check_present(label)
     try:
-        number = float(label)
+        number = math.nan if isinstance(label, str) and "_" in label else float(label)  # Python's 1_000
     except (TypeError, ValueError):
         number = math.nan
     if math.isfinite(number) and abs(number) > _LARGEST:

@@ -1,7 +1,10 @@
 """Rows of tables, one after the other: CSV, TSV, JSONL and Parquet files of any size, few rows in memory at a time."""
 
+import codecs
+import contextlib
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,6 +15,9 @@ Column = str | int
 """A name; or a position from 0, for a file without a header."""
 
 _ROWS_AT_A_TIME = 4096
+_SEPARATORS = (",", ";", "\t", "|")
+_SEP_LINE = re.compile(r"(?i)sep=(\S|\t)\n?$")
+_QUOTED = re.compile(r'"[^"]*"?')
 _LONGEST_CELL = 1 << 28  # characters; what an unclosed quote can swallow at most
 
 
@@ -39,8 +45,8 @@ def rows_of(path: Path, columns: Sequence[Column]) -> Iterator[Row]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is empty, is not UTF-8, lacks a column, or cannot be read on behind some row. Of a row
-            that is malformed by itself, its `problem` tells.
+        ValueError: If the file is empty, in another encoding, lacks a column, or cannot be read on behind some row. A
+            row that is malformed by itself has a `problem` instead.
     """
     if path.is_dir():
         raise ValueError(f"{path} is a folder: expected a table ({', '.join(_READERS)}). Name a file in it.")
@@ -67,6 +73,16 @@ def place_of(path: Path, number: int) -> str:
     return f"{path}, {unit_of(path)} {number}"
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file is a table by its suffix.
+
+    Example:
+        >>> is_table(Path("intents.CSV")), is_table(Path("cat.png"))
+        (True, False)
+    """
+    return path.suffix.lower() in _READERS
+
+
 def is_delimited(path: Path) -> bool:
     """Whether all cells of a table are text, as in CSV and TSV."""
     return _READERS.get(path.suffix.lower()) in (_read_csv, _read_tsv)
@@ -78,19 +94,32 @@ def unit_of(path: Path) -> str:
 
 
 def _read_csv(path: Path, columns: Sequence[Column]) -> Iterator[Row]:
-    lines = _lines(path)
-    first = next(lines)
-    separator = ";" if ";" in first and "," not in first else ","
-    return _delimited(path, columns, _records(path, chain([first], lines), separator, csv.QUOTE_MINIMAL))
+    lines = text_lines(path)
+    first, start = next(lines), 1
+    if (announced := _SEP_LINE.match(first)) is not None:  # Excel's
+        first, start = next(lines, ""), 2
+    separator = announced[1] if announced else _separator_of(first, columns)
+    return _delimited(path, columns, _records(path, chain([first], lines), separator, csv.QUOTE_MINIMAL, start))
+
+
+def _separator_of(first: str, columns: Sequence[Column]) -> str:
+    """Return the separator of a CSV: the first under which its header has the columns, or else that is in its line."""
+    for separator in _SEPARATORS:
+        with contextlib.suppress(csv.Error):
+            header = next(csv.reader([first], delimiter=separator, strict=True), [])
+            if all(column in header for column in columns):
+                return separator
+    unquoted = _QUOTED.sub("", first)
+    return next((separator for separator in _SEPARATORS if separator in unquoted), ",")
 
 
 def _read_tsv(path: Path, columns: Sequence[Column]) -> Iterator[Row]:
-    return _delimited(path, columns, _records(path, _lines(path), "\t", csv.QUOTE_NONE))
+    return _delimited(path, columns, _records(path, text_lines(path), "\t", csv.QUOTE_NONE))
 
 
 def _read_jsonl(path: Path, columns: Sequence[Column]) -> Iterator[Row]:
     blank = 0  # lines that hold nothing count only where another one follows
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(text_lines(path), start=1):
         if not line.strip():
             blank += 1
             continue
@@ -166,6 +195,13 @@ def _decoded(value: bytes) -> "str | _Undecodable":
         )
 
 
+_MARKS = {  # UTF-32's begins as UTF-16's does
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
 _READERS: dict[str, Callable[[Path, Sequence[Column]], Iterator[Row]]] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
@@ -176,24 +212,56 @@ _READERS: dict[str, Callable[[Path, Sequence[Column]], Iterator[Row]]] = {
 }
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, each with `\\n` at its end whatever the file has there."""
-    empty = True
+def text_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file, each with `\\n` at its end whatever the file has there.
+
+    The file is UTF-8; UTF-16 or UTF-32 with a byte order mark; or UTF-16 without one whose first two characters are
+    ASCII.
+
+    Raises:
+        ValueError: If the file is empty, or is in another encoding.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp(), "others.txt")
+        >>> _ = file.write_text("caf\u00e9\\n", encoding="utf-16")
+        >>> list(text_lines(file))
+        ['caf\u00e9\\n']
+    """
+    empty, encoding = True, _encoding_of(path)
     try:
-        with open(path, encoding="utf-8-sig", newline=None) as file:
+        with open(path, encoding=encoding, newline=None) as file:
             waiting = []  # until something that is not blank shows that the file is not empty
             for line in file:
                 if empty and not line.strip():
                     waiting.append(line)
                     continue
+                if empty and "\0" in line:
+                    raise ValueError(
+                        f"{path}: the first line holds zero bytes, as UTF-16 does that was converted as if it were "
+                        "another encoding. Save the original as UTF-8."
+                    )
                 empty = False
                 yield from waiting
                 waiting.clear()
                 yield line
-    except UnicodeDecodeError:
-        raise ValueError(_not_utf8(path)) from None
+    except UnicodeError as error:
+        broken = f"{path}: not valid {encoding} ({error}). Save the file as UTF-8."
+        raise ValueError(_not_utf8(path) if encoding == "utf-8-sig" else broken) from None
     if empty:
-        raise ValueError(f"{path} is empty: expected a table. Check that it is the right file.")
+        raise ValueError(f"{path} is empty. Check that it is the right file.")
+
+
+def _encoding_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        head = file.read(4)
+    for mark, encoding in _MARKS.items():
+        if head.startswith(mark):
+            return encoding
+    are_zeros = [byte == 0 for byte in head]  # a table begins with two ASCII characters
+    if are_zeros == [False, True, False, True]:
+        return "utf-16-le"
+    return "utf-16-be" if are_zeros == [True, False, True, False] else "utf-8-sig"
 
 
 def _not_utf8(path: Path) -> str:
@@ -215,11 +283,13 @@ def _not_utf8(path: Path) -> str:
     return f"{path} changed while it was read. Read it again."
 
 
-def _records(path: Path, lines: Iterator[str], separator: str, quoting: int) -> Iterator[tuple[int, list[str]]]:
-    """Each record with the line it starts on; of empty lines, those that a record follows."""
+def _records(
+    path: Path, lines: Iterator[str], separator: str, quoting: int, start: int = 1
+) -> Iterator[tuple[int, list[str]]]:
+    """Each record with the line it starts on, the first at `start`; of empty lines, those that a record follows."""
     reader = csv.reader(lines, delimiter=separator, quoting=quoting, strict=True)  # type: ignore[arg-type]
     empty: list[int] = []
-    line = 1
+    line = start
     while True:
         limit = csv.field_size_limit(_LONGEST_CELL)  # by default it refuses more than 131,072 characters
         try:
@@ -238,18 +308,18 @@ def _records(path: Path, lines: Iterator[str], separator: str, quoting: int) -> 
             yield line, fields
         else:
             empty.append(line)
-        line = reader.line_num + 1
+        line = reader.line_num + start
 
 
 def _delimited(path: Path, columns: Sequence[Column], records: Iterator[tuple[int, list[str]]]) -> Iterator[Row]:
-    first_line, header = next(records)
+    first_line, header = next(records, (1, []))
     if not header:
         raise ValueError(f"{path}, line {first_line}: the line is empty. Delete it.")
     has_header = isinstance(columns[0], str)
     names: list[Column] = list(header) if has_header else list(range(len(header)))
     for column in columns:
         if column not in names:
-            raise ValueError(f"{path}: {_missing_column(column, names)}")
+            raise ValueError(f"{path}: {_missing_column(column, names)}{_hint_of_separator(path, header)}")
         if names.count(column) > 1:
             raise ValueError(f"{path}, line {first_line}: two columns are named {column!r}. Rename one.")
     positions = [names.index(column) for column in columns]
@@ -268,6 +338,16 @@ def _delimited(path: Path, columns: Sequence[Column], records: Iterator[tuple[in
             )
     if not any_rows:
         raise ValueError(f"{path} has a header but no rows. Add some, or check that it is the right file.")
+
+
+def _hint_of_separator(path: Path, header: Sequence[str]) -> str:
+    """Say that a table with a single column, which should be separated by tabs, is separated by something else."""
+    separator = next((each for each in _SEPARATORS if each in header[0]), None)
+    if len(header) > 1 or separator is None:
+        return ""
+    return (
+        f" Its first line has no tab but {separator!r}: a file that is separated by it must be named {path.stem}.csv."
+    )
 
 
 def _missing_column(column: Column, present: Sequence[Column]) -> str:

@@ -36,16 +36,18 @@ class Table:
         cells = self.columns[column]
         if separator is None:
             return cells
+        if not separator:
+            raise ValueError("label_separator='' separates nothing: pass what stands between labels, such as '|'.")
         return [_split_cell(cell, separator) if isinstance(cell, str) else cell for cell in cells]
 
 
 def read_table(path: Path, columns: Sequence[Column]) -> Table:
     """Read columns of a table, all rows or none.
 
-    CSV is comma-separated (or semicolon-separated, if its first line holds semicolons and no comma), with texts in
-    double quotes where they hold a separator, a quote or a line break. TSV has no quoting: a quote is a character like
-    any other. Text is UTF-8, with or without a byte order mark; line breaks are read as `\\n`, and empty lines at the
-    end of a file are no rows.
+    CSV is separated by commas, semicolons, tabs or pipes: by the first of these under which its header has the columns,
+    or as a first line such as `sep=;` says. Texts that hold a separator, a quote or a line break are in double quotes.
+    TSV has no quoting: a quote is a character like any other. Text is UTF-8 or UTF-16, with or without a byte order
+    mark; line breaks are read as `\\n`, and empty lines at the end of a file are no rows.
 
     Args:
         path: Ends in `.csv`, `.tsv`, `.txt` (tab-separated), `.jsonl`, `.ndjson` or `.parquet`.
@@ -53,7 +55,7 @@ def read_table(path: Path, columns: Sequence[Column]) -> Table:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is empty or malformed, is not UTF-8, or lacks a column.
+        ValueError: If the file is empty or malformed, in another encoding, or lacks a column.
     """
     cells: list[list[Any]] = [[] for _ in columns]
     lines = []
@@ -98,7 +100,13 @@ def has_column(path: Path, column: Column) -> bool:
 
 
 def _split_cell(cell: str, separator: str) -> list[str] | None:
-    """The labels in a cell: none in a cell that holds only the separator; an empty cell is a missing label."""
+    """Return the labels in a cell: none in a cell that holds only separators; an empty cell is a missing label.
+
+    A separator before the first label or behind the last one separates nothing; an empty label between others is one
+    that is missing.
+    """
     if not cell.strip():
         return None
-    return [] if cell.strip() == separator.strip() else [label.strip() for label in cell.split(separator)]
+    labels = [label.strip() for label in cell.strip().split(separator if separator.isspace() else separator.strip())]
+    filled = [i for i, label in enumerate(labels) if label]
+    return labels[filled[0] : filled[-1] + 1] if filled else []

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfembed.data import fingerprint
 from tfembed.data.examples import as_images, as_texts
+from tfembed.data.image_files import is_system_file
 from tfembed.data.table_rows import Row, place_of, rows_of
 from tfembed.embeddings.options import EmbedOptions
 
@@ -186,9 +187,8 @@ def _files(folder: Path, kind: str, options: EmbedOptions) -> Iterator[RawRow]:
 
 def _visible(folder: Path) -> Iterator[Path]:
     """The files under a folder by name, one folder at a time, without what operating systems leave there."""
-    hidden = ("thumbs.db", "desktop.ini")
     with os.scandir(folder) as entries:
-        found = sorted(entry.name for entry in entries if entry.name[0] != "." and entry.name.lower() not in hidden)
+        found = sorted(entry.name for entry in entries if not is_system_file(entry.name))
     for name in found:
         path = folder / name
         if path.is_dir():

@@ -7,13 +7,14 @@ import keras
 import tensorflow as tf
 from tensorflow.python.trackable.resource import CapturableResource  # tables; no public name has what fills TF1's
 
+from tfembed.data.class_names import RESERVED
 from tfembed.export.by_length import embed_by_length
 from tfembed.export.quantization import StoredWeight
 from tfembed.export.raw_inputs import input_name
 from tfembed.predict import ModelParts
 from tfembed.saved_model.layer import HubLayer
 
-REJECTED = "__none__"  # the label of what is none of the classes
+REJECTED = RESERVED  # the label of what is none of the classes
 
 
 def signatures(parts: ModelParts, reject_below: float | None) -> dict[str, Any]:

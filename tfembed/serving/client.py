@@ -1,6 +1,6 @@
 """A client for the embedded server and for TensorFlow Serving, over REST or gRPC."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,10 @@ class Client:
         """
         if isinstance(examples, str | bytes):
             raise ValueError(f"Pass a list of examples, such as [{examples[:30]!r}].")
+        if isinstance(examples, Mapping) or hasattr(examples, "columns"):  # would be read by the names of its columns
+            raise ValueError(
+                f"A {type(examples).__name__} is no list of examples. Pass one of its columns, such as data['text']."
+            )
         if len(examples) == 0:
             raise ValueError("There are no examples to predict.")
         size = self.options.batch_size
