@@ -14,8 +14,9 @@ from tiny_vectors import WORDS, write_text
 
 import tfembed as te
 from tfembed.cli import cli, main
-from tfembed.commands.typed import dataset_of, parse_head, parse_strategy
+from tfembed.commands.typed import dataset_of, parse_head
 from tfembed.predict import parts_of
+from tfembed.strategies import parse_strategy
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -342,7 +343,21 @@ BAD = {
     "no run to export": (["export", "{place}", "models"], "is no run"),
     "missing image": (["predict", "{place}/runs/images", "nowhere.png"], "nowhere.png"),
     "unknown command": (["fly"], "fly"),
-    "unknown option": (["train", "reviews", "--epochs", "3"], "--epochs"),
+    "unknown option": (["train", "reviews", "--frozen"], "No such option '--frozen'. (try: tfembed train --help)"),
+    "misspelled option": (
+        ["train", "reviews", "--strateg", "full"],
+        "option '--strateg'. Did you mean '--strategy'?",
+    ),
+    "option of a strategy": (
+        ["train", "reviews", "--lr", "3"],
+        "'--lr'. Learning rates, epochs and batch sizes belong",
+    ),
+    "misspelled strategy": (["train", "reviews", "--strategy", "lp_fit:1"], "Did you mean lp_ft:1?"),
+    "misspelled encoder": (["train", "reviews", "--encoder", "minlm"], "Did you mean 'minilm'"),
+    "misspelled column": (["train", "{place}/texts.csv", "--label", "lable"], "Did you mean 'label'?"),
+    "misspelled sample": (["train", "intent"], "Did you mean 'intents'?"),
+    "misspelled head": (["train", "reviews", "--head", "cosin"], "Did you mean 'cosine'?"),
+    "misspelled command": (["trian", "reviews"], "Did you mean 'train'?"),
     "missing argument": (["train"], "DATA"),
     "not a number": (["train", "reviews", "--few-shot", "many"], "many"),
 }

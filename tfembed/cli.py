@@ -15,6 +15,7 @@ from tfembed.commands.export import export, rollback, versions
 from tfembed.commands.search import report, search
 from tfembed.commands.serve import deploy, serve
 from tfembed.commands.train import predict, train
+from tfembed.spelling import did_you_mean
 from tfembed.startup import import_tensorflow
 
 _COMMANDS = (
@@ -27,6 +28,9 @@ _COMMANDS = (
 _KERAS_FRAME = re.compile(
     r"Exception encountered when calling .*?\s+\x1b\[1m(.*?)\x1b\[0m\s+Arguments received", re.DOTALL
 )
+
+# Options that commands for training often have.
+_OF_A_STRATEGY = ("--lr", "--learning-rate", "--epochs", "--batch-size", "--weight-decay", "--warmup", "--patience")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,7 +65,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "tfembed"
-        click.echo(f"tfembed: {_one_line(error.format_message())} (try: {where} --help)", err=True)
+        message = _unknown_option(error) if isinstance(error, click.NoSuchOption) else error.format_message()
+        click.echo(f"tfembed: {_one_line(message)} (try: {where} --help)", err=True)
         sys.exit(error.exit_code)
     except (ValueError, OSError) as error:
         click.echo(f"tfembed: {_one_line(error)}", err=True)
@@ -71,6 +76,18 @@ def main() -> None:
             raise
         click.echo(f"tfembed: {type(error).__name__}: {_one_line(error)} (TFEMBED_DEBUG=1 shows where)", err=True)
         sys.exit(1)
+
+
+def _unknown_option(error: click.NoSuchOption) -> str:
+    """The error about an option, with the nearest one of the command, or the place of what a strategy says."""
+    options = [name for each in (error.ctx.command.params if error.ctx else ()) for name in each.opts if name[0] == "-"]
+    near = did_you_mean(error.option_name, options)
+    if not near and "--strategy" in options and error.option_name in _OF_A_STRATEGY:
+        near = (
+            " Learning rates, epochs and batch sizes belong to a strategy: write "
+            "te.lp_ft(1, learning_rate=3e-5).to_json() into a .json file and pass it as --strategy."
+        )
+    return f"No such option {error.option_name!r}.{near}"
 
 
 def _one_line(error: Exception | str) -> str:

@@ -1,7 +1,8 @@
 """Heads: what is put on an embedding. A head is a value; `build_head` makes layers of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import keras
@@ -41,10 +42,12 @@ class Head:
     def __post_init__(self) -> None:
         if self.kind not in _LOGITS:
             raise ValueError(f"Unknown kind of head {self.kind!r}: pass one of {', '.join(_LOGITS)}.")
-        if not 0 <= self.dropout < 1:
+        if not isinstance(self.dropout, Real) or not 0 <= self.dropout < 1:
             raise ValueError(f"Dropout {self.dropout} is no share: pass a number from 0 to below 1.")
         if self.normalization not in (None, *NORMALIZATIONS):
             raise ValueError(f"Unknown normalization {self.normalization!r}: pass one of {NORMALIZATIONS}, or None.")
+        if not all(isinstance(units, Integral) for units in self.units):
+            raise ValueError(f"Hidden layers of {list(self.units)!r} units: expected whole numbers, such as [128, 64].")
         if any(units < 1 for units in self.units):
             raise ValueError(f"Hidden layers of {list(self.units)} units: each needs at least 1.")
 
@@ -66,12 +69,16 @@ def linear_head(*, dropout: float = 0.0) -> Head:
 
 
 def mlp_head(
-    units: Sequence[int] = (128,), *, activation: str = "relu", dropout: float = 0.2, normalization: str | None = None
+    units: int | Sequence[int] = (128,),
+    *,
+    activation: str = "relu",
+    dropout: float = 0.2,
+    normalization: str | None = None,
 ) -> Head:
     """Hidden layers in front of the dense one: `(n, dim)` to `(n, units)` of each, to `(n, num_classes)`.
 
     Args:
-        units: Sizes of the hidden layers.
+        units: Sizes of the hidden layers; a number for a single one.
         activation: Of the hidden layers, as Keras names it.
         dropout: Share of the values dropped in front of the last layer, in [0, 1).
         normalization: `"batch"`, `"layer"` or None, behind each hidden layer.
@@ -83,7 +90,8 @@ def mlp_head(
         >>> mlp_head([64, 32]).units
         (64, 32)
     """
-    return Head(kind="mlp", units=tuple(units), activation=activation, dropout=dropout, normalization=normalization)
+    sizes = tuple(units) if isinstance(units, Iterable) else (units,)
+    return Head(kind="mlp", units=sizes, activation=activation, dropout=dropout, normalization=normalization)
 
 
 def cosine_head(*, scale: float = 16.0) -> Head:

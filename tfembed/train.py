@@ -11,14 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfembed.calibration import calibrate
-from tfembed.data import Dataset
+from tfembed.data import Dataset, check_dataset
 from tfembed.description import describe
 from tfembed.features import FeatureCache, fit_sequence_length
 from tfembed.heads import draw_untrained_head, is_untrained, rebuild_head, rescale_outputs
 from tfembed.predict import ModelParts, evaluate, parts_of
 from tfembed.running import PhaseResult, run_phase
 from tfembed.saved_model.layer import HubLayer
-from tfembed.strategies import Strategy
+from tfembed.strategies import Strategy, as_strategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class Result:
 def train(  # noqa: PLR0913 - all but three have defaults
     model: keras.Model,
     data: Dataset,
-    strategy: Strategy,
+    strategy: Strategy | str,
     *,
     seed: int = 0,
     balanced: bool = False,
@@ -76,7 +76,7 @@ def train(  # noqa: PLR0913 - all but three have defaults
             phase that made it worse is undone, and the temperature of the scores is fitted; see `calibrate`. Targets
             of a regression are standardized by mean and standard deviation of the training split, which the model
             keeps; a phase that does worse than that mean is undone, on the training split if there is no other.
-        strategy: What to train, in which phases.
+        strategy: What to train, in which phases; a text such as `"lp_ft:1"`, as `tfembed train --strategy` takes it.
         seed: Seed of the head's initial weights, the order of examples, dropout, and the folds. The same seed gives the
             same result on the same machine. A head that was trained before keeps its weights.
         balanced: Whether every class counts the same, however many examples it has; for classifications alone.
@@ -97,6 +97,8 @@ def train(  # noqa: PLR0913 - all but three have defaults
         >>> te.train(model, data.few_shot(10), te.linear_probe()).metrics["test"]["accuracy"] > 0.6
         True
     """
+    strategy = as_strategy(strategy)
+    check_dataset(data, "train")
     if balanced and data.task != "classification":
         raise ValueError(
             f"balanced=True weighs classes that exclude each other, but the data are for {data.task}: leave it out."

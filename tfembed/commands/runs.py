@@ -10,12 +10,13 @@ import keras
 
 import tfembed as te
 from tfembed.builders import build_model
-from tfembed.commands.typed import dataset_of, loading_of, parse_head, parse_strategy
+from tfembed.commands.typed import dataset_of, loading_of, parse_head
 from tfembed.data.again import make_again
 from tfembed.data.recipe import recipe_from_dict
 from tfembed.distribution import open_distribution
 from tfembed.progress import waiting
 from tfembed.runs import check_free
+from tfembed.strategies import parse_strategy
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import KINDS, EncoderSpec
 from tfembed.encoders.words import loading as words
 from tfembed.resources import resource_path
+from tfembed.spelling import did_you_mean
 
 
 def _load_of_kaggle(wanted: Request) -> Encoder:
@@ -56,6 +57,7 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     sequence_length: int | None = None,
     compute: str = "float32",
     trust: bool = False,
+    name: str | None = None,
 ) -> Encoder:
     """Load a pretrained encoder, frozen.
 
@@ -77,6 +79,8 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
         compute: What the features of the frozen part are computed in: `"float32"`; `"bfloat16"`; or `"auto"`, which
             takes bfloat16 where there is hardware for it and a sample agrees. What is exported stays float32.
         trust: Load files that can do more than hold weights (pickles, modules that write files) as well.
+        name: Name of the encoder, also as a Keras layer, so that two from one handle can be told apart, in a search or
+            in one Keras model; by default that of the handle, and `encoder` as a layer.
 
     Raises:
         ValueError: If the handle is none of these, names something that is no encoder, or one of another kind.
@@ -92,6 +96,8 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     target = spec.handle if spec else handle
     if isinstance(target, str) and target.startswith("resource:"):
         target = str(resource_path(target.removeprefix("resource:")))
+    if name is not None and (not isinstance(name, str) or not name or "/" in name):
+        raise ValueError(f"name={name!r}: expected a text without '/', which Keras takes as the name of a layer.")
     if kind not in (None, *KINDS):
         raise ValueError(f"Unknown kind {kind!r}: pass one of {', '.join(KINDS)}, or None.")
     wanted = Request(
@@ -116,6 +122,8 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
         )
     used = None if weights is None else os.fspath(weights)
     encoder.spec = replace(encoder.spec, compute=compute, weights=used, licence=_licence(encoder.spec))
+    if name is not None:
+        encoder.spec, encoder.name = replace(encoder.spec, name=name), name
     encoder.unfreeze(False)
     if output is not None:
         _ = encoder.blocks  # where there is no such output, that is said here
@@ -151,6 +159,8 @@ def _source_of(wanted: Request) -> Callable[[Request], Encoder]:
                 f"There is no file or folder {wanted.handle!r}: expected a SavedModel, a preset or a model of Hugging "
                 "Face as a folder, a .tar.gz, or a file of weights. Check the path."
             )
+        if near := did_you_mean(wanted.handle, (*CATALOG, *(f"{name}:" for name in SCHEMES))):
+            raise ValueError(f"{wanted.handle!r} is no encoder.{near} `tfembed encoders` lists the names.")
         raise ValueError(
             f"{wanted.handle!r} is no encoder. Pass a name of the catalogue ({', '.join(CATALOG)}), a folder or "
             ".tar.gz with a SavedModel, an address such as https://tfhub.dev/google/nnlm-en-dim128/2 or "
