@@ -1,6 +1,7 @@
 """The command line."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -150,7 +151,8 @@ def test_train_on_texts(text_run: tuple[Path, str]) -> None:
     assert [line.split()[0] for line in lines[:3]] == ["train", "validation", "test"]
     assert "accuracy" in lines[0]
     assert "seed 0" in lines[3]
-    assert f"tfembed predict {out}" in lines[4]
+    assert shlex.split(lines[4])[:4] == ["try:", "tfembed", "predict", str(out)]
+    assert lines[5] == f"ship: tfembed export {out} saved_models/texts"
 
 
 def test_train_a_regression(place: Path) -> None:

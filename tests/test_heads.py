@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfembed as te
-from tfembed.heads import (
+from tfembed.head_layers import (
     build_head,
     draw_untrained_head,
     is_linear,

@@ -32,8 +32,9 @@ LEVELS = (
     ("predict", "features", "builders", "augmentation", "distribution", "neighbours"),
     ("strategies",),
     ("description",),  # what a strategy does to an encoder, in words
-    ("startup",),
-    ("encoders", "heads", "solution", "phases", "data", "progress"),
+    ("encoders", "head_layers", "solution", "phases", "data"),
+    ("heads", "startup"),
+    ("progress",),
     ("saved_model", "resources", "serving", "installed", "allocator", "registration", "spelling"),
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}

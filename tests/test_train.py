@@ -8,7 +8,7 @@ from tiny_encoders import pixels, tiny_image_encoder, tiny_text_encoder
 
 import tfembed as te
 from tfembed.batches import Epochs, order
-from tfembed.heads import build_head, draw_untrained_head
+from tfembed.head_layers import build_head, draw_untrained_head
 from tfembed.predict import parts_of
 from tfembed.running import run_phase
 

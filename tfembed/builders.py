@@ -7,7 +7,8 @@ import keras
 
 from tfembed.data import Dataset
 from tfembed.encoders.encoder import Encoder
-from tfembed.heads import Head, build_head, linear_head
+from tfembed.head_layers import build_head
+from tfembed.heads import Head, linear_head
 
 
 @keras.saving.register_keras_serializable(package="tfembed")

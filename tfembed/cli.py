@@ -12,6 +12,7 @@ from tfembed.commands.doctor import doctor
 from tfembed.commands.embed import embed, evaluate_embeddings, index, query
 from tfembed.commands.encoders import encoders, inspect
 from tfembed.commands.export import export, rollback, versions
+from tfembed.commands.hints import program
 from tfembed.commands.search import report, search
 from tfembed.commands.serve import deploy, serve
 from tfembed.commands.train import predict, train
@@ -64,7 +65,8 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "tfembed"
+        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "tfembed"
+        where = path.replace("tfembed", program(), 1)
         message = _unknown_option(error) if isinstance(error, click.NoSuchOption) else error.format_message()
         click.echo(f"tfembed: {_one_line(message)} (try: {where} --help)", err=True)
         sys.exit(error.exit_code)

@@ -5,17 +5,18 @@ import os
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
+if TYPE_CHECKING:
+    import keras
 
-from tfembed.train import Result
+    from tfembed.train import Result
 
 _MODEL, _RECORD = "model.keras", "run.json"
 BEST = "best"  # the run of a study's winner
 
 
-def save_run(folder: str | os.PathLike[str], model: keras.Model, result: Result, record: dict[str, Any]) -> Path:
+def save_run(folder: str | os.PathLike[str], model: "keras.Model", result: "Result", record: dict[str, Any]) -> Path:
     """Write a run; it is visible only when it is whole.
 
     Args:
@@ -74,7 +75,7 @@ def is_run(folder: str | os.PathLike[str]) -> bool:
     return any((each / _MODEL).is_file() and (each / _RECORD).is_file() for each in (path, path / BEST))
 
 
-def load_run(folder: str | os.PathLike[str], *, trust: bool = False) -> tuple[keras.Model, dict[str, Any]]:
+def load_run(folder: str | os.PathLike[str], *, trust: bool = False) -> tuple["keras.Model", dict[str, Any]]:
     """Read a run that `save_run` wrote: the model, and the record with the result in it. Of a study, its winner's.
 
     Args:
@@ -96,14 +97,26 @@ def load_run(folder: str | os.PathLike[str], *, trust: bool = False) -> tuple[ke
         >>> again.output.shape, record["result"]["strategy"]["name"]
         ((None, 2), 'linear_probe')
     """
-    path = Path(folder)
-    if (path / BEST).is_dir() and not (path / _MODEL).exists():
-        path = path / BEST
+    path, record = _run_folder(Path(folder)), read_record(folder)
+    import keras
+    import keras_hub  # noqa: F401 - registers its layers
+
+    return keras.models.load_model(path / _MODEL, safe_mode=not trust), record
+
+
+def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the record of a run without its model, and without TensorFlow. Of a study, its winner's.
+
+    Raises:
+        ValueError: If the folder is neither.
+    """
+    path = _run_folder(Path(folder))
     if not (path / _MODEL).is_file() or not (path / _RECORD).is_file():
         raise ValueError(
             f"{path} is no run: expected {_MODEL} and {_RECORD} in it, as `tfembed train --out` writes them."
         )
-    import keras_hub  # noqa: F401 - registers its layers
+    return json.loads((path / _RECORD).read_text(encoding="utf-8"))
 
-    record = json.loads((path / _RECORD).read_text(encoding="utf-8"))
-    return keras.models.load_model(path / _MODEL, safe_mode=not trust), record
+
+def _run_folder(path: Path) -> Path:
+    return path / BEST if (path / BEST).is_dir() and not (path / _MODEL).exists() else path

@@ -14,7 +14,7 @@ from tfembed.calibration import calibrate
 from tfembed.data import Dataset, check_dataset
 from tfembed.description import describe
 from tfembed.features import FeatureCache, fit_sequence_length
-from tfembed.heads import draw_untrained_head, is_untrained, rebuild_head, rescale_outputs
+from tfembed.head_layers import draw_untrained_head, is_untrained, rebuild_head, rescale_outputs
 from tfembed.predict import ModelParts, evaluate, parts_of
 from tfembed.running import PhaseResult, run_phase
 from tfembed.saved_model.layer import HubLayer

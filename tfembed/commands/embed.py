@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from tfembed.commands.early import check_measuring, check_source, check_source_encoder
+from tfembed.commands.hints import command
 from tfembed.commands.options import COMPUTE, JSON, KIND, PATH, PREPROCESSING
 from tfembed.startup import import_tensorflow
 
@@ -38,10 +40,7 @@ def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bo
     """
     if beam_options and runner != "beam":
         raise click.UsageError("--beam-options are of --runner beam.")
-    import_tensorflow()
-    from tfembed.embeddings import EmbedOptions, embed_file
-    from tfembed.embeddings.embedder import EncoderSource
-    from tfembed.progress import waiting
+    from tfembed.embeddings.options import EmbedOptions, check_output
 
     chosen = EmbedOptions(
         column=options["column"],
@@ -51,6 +50,14 @@ def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bo
         rows_per_part=options["rows_per_part"],
     )
     path = sample_or_path(source)
+    check_output(output, chosen)
+    check_source(path, [options["column"], options["id_column"], *options["keep"]])
+    check_source_encoder(options["handle"])
+    import_tensorflow()
+    from tfembed.embeddings import embed_file
+    from tfembed.embeddings.embedder import EncoderSource
+    from tfembed.progress import waiting
+
     encoder = EncoderSource(
         handle=options["handle"] or ("glyphs" if path.is_dir() else "minilm"),
         preprocessing=options["preprocessing"],
@@ -103,13 +110,15 @@ def index(base: str, source: str, uri: str | None, index_type: str, as_json: boo
 
     OUTPUT_OR_DATA is what `tfembed embed` wrote; or data as it takes them, which are embedded first.
     """
+    path = sample_or_path(source)
+    check_source(path, [options["column"], options["id_column"], *options["keep"]])
+    check_source_encoder(options["handle"])
     import_tensorflow()
     from tfembed.embeddings import EmbedOptions
     from tfembed.embeddings.embedder import EncoderSource
     from tfembed.embeddings.stored import is_embeddings
     from tfembed.index.opening import index_data, open_index
 
-    path = sample_or_path(source)
     with open_index(base, uri=uri) as found:
         if is_embeddings(path):
             if any(options.values()):
@@ -126,7 +135,9 @@ def index(base: str, source: str, uri: str | None, index_type: str, as_json: boo
     if as_json:
         click.echo(json.dumps({"base": base, "written": num_rows, "rows": total}))
         return
-    click.echo(f"{base}: {num_rows:,} rows written, {total:,} in all    try: tfembed query {base} ...")
+    click.echo(f"{base}: {num_rows:,} rows written, {total:,} in all")
+    given = () if uri is None else ("--uri", uri)
+    click.echo(f"try:  {command('query', base, *given, 'a few words')}")
 
 
 @click.command()
@@ -142,6 +153,8 @@ def query(base: str, queries: tuple[str, ...], uri: str | None, as_json: bool, *
 
     Images are found by texts, and texts by images, where the encoder embeds both, such as clip_vit_base_patch32.
     """
+    if uri is None and not Path(base).is_file():
+        raise FileNotFoundError(f"{base}: there is no such file. Make it first: {command('index', base, 'DATA')}")
     import_tensorflow()
     from tfembed.index.opening import open_index
 
@@ -177,6 +190,7 @@ def evaluate_embeddings(embeddings: Path, page: Path | None, as_json: bool, **op
     """Measure EMBEDDINGS, a Parquet file of `tfembed embed`: neighbours, retrieval, clusters, scored pairs."""
     if options["label"] is None and options["pairs"] is None:
         raise click.UsageError("Say what to measure by: --label COLUMN, --pairs TABLE, or both.")
+    check_measuring(embeddings, options)
     import_tensorflow()
     from tfembed.embeddings.measuring import Measuring, measure_file
 

@@ -38,6 +38,9 @@ def encoders(as_json: bool) -> None:
 @JSON
 def inspect(handle: str, as_json: bool, **options: Any) -> None:
     """Show what an encoder takes and gives, its blocks, and what it saves to freeze them."""
+    from tfembed.encoders.names import check_handle
+
+    check_handle(handle, options["kind"])
     import_tensorflow()
     from tfembed.commands.inspection import inspect_encoder
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from tfembed.commands.early import check_run
+from tfembed.commands.hints import command
 from tfembed.commands.options import BASE_PATH, JSON, PATH
 from tfembed.startup import import_tensorflow
 
@@ -31,6 +33,7 @@ def export(run: Path, base_path: Path, as_json: bool, **options: Any) -> None:
     It is checked, measured and warmed up with examples that it was not trained on, where the data of the run are still
     there, and with made-up ones elsewhere.
     """
+    check_run(run)
     import_tensorflow()
     from tfembed.commands.runs import export_run
 
@@ -45,6 +48,7 @@ def export(run: Path, base_path: Path, as_json: bool, **options: Any) -> None:
     if record.get("reject_below") is not None:
         click.echo(f"label is __none__ below a score of {record['reject_below']:.4f}")
     click.echo(f"{folder}: same predictions in a fresh process")
+    click.echo(f"try:  {command('serve', base_path)}")
 
 
 @click.command()
@@ -52,7 +56,6 @@ def export(run: Path, base_path: Path, as_json: bool, **options: Any) -> None:
 @JSON
 def versions(base_path: Path, as_json: bool) -> None:
     """List the versions under BASE_PATH, the highest first; it is the one that TF Serving serves."""
-    import_tensorflow()
     import tfembed as te
 
     found = te.versions(base_path)
@@ -78,7 +81,6 @@ def versions(base_path: Path, as_json: bool) -> None:
 @JSON
 def rollback(base_path: Path, as_json: bool) -> None:
     """Withdraw the highest version under BASE_PATH, so that TF Serving goes back to the one below it."""
-    import_tensorflow()
     import tfembed as te
 
     version = te.rollback(base_path)

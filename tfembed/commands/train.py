@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from tfembed.commands.early import check_examples, check_run, read_training_data
+from tfembed.commands.hints import command, example_of
 from tfembed.commands.options import DATA, ENCODER, JSON, PATH, TRAINING
 from tfembed.startup import import_tensorflow
 
@@ -26,10 +28,11 @@ from tfembed.startup import import_tensorflow
 @JSON
 def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
     """Train on DATA: a table of texts, a folder with a folder of images per class, or intents or reviews."""
+    dataset = read_training_data(data, out, options)
     import_tensorflow()
     from tfembed.commands.runs import train_on
 
-    model, result, record = train_on(data, out, options)
+    model, result, record = train_on(dataset, options)
     if out is not None:
         from tfembed.progress import waiting
         from tfembed.runs import save_run
@@ -43,7 +46,9 @@ def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
         click.echo(f"{split:11} " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     click.echo(f"{result.trained_parameters:,} trained parameters, {result.seconds:.1f} s, seed {result.seed}")
     if out is not None:
-        click.echo(f"try: tfembed predict {out} ...    ship: tfembed export {out} saved_models/{out.name}")
+        example = example_of((dataset.test if len(dataset.test) else dataset.train).examples)
+        click.echo(f"try:  {command('predict', out, example)}")
+        click.echo(f"ship: {command('export', out, f'saved_models/{out.name}')}")
 
 
 @click.command()
@@ -59,10 +64,12 @@ def predict(run_and_examples: tuple[str, ...], url: str | None, as_json: bool) -
     elif len(run_and_examples) == 1:
         raise click.UsageError("Pass a RUN and examples, or --url and examples.")
     else:
+        run, examples = Path(run_and_examples[0]), run_and_examples[1:]
+        check_examples(check_run(run), examples)
         import_tensorflow()
         from tfembed.commands.runs import predict_with
 
-        rows = predict_with(Path(run_and_examples[0]), run_and_examples[1:])
+        rows = predict_with(run, examples)
     if as_json:
         click.echo(json.dumps(rows))
         return

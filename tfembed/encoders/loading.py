@@ -12,12 +12,12 @@ from tfembed.encoders import applications, hub, keras_hub, keras_model
 from tfembed.encoders.catalog import CATALOG
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.hugging_face import loading as hugging_face
+from tfembed.encoders.names import refuse_handle, refuse_kind
 from tfembed.encoders.pytorch import loading as pytorch
 from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import KINDS, EncoderSpec
 from tfembed.encoders.words import loading as words
 from tfembed.resources import resource_path
-from tfembed.spelling import did_you_mean
 
 
 def _load_of_kaggle(wanted: Request) -> Encoder:
@@ -26,7 +26,7 @@ def _load_of_kaggle(wanted: Request) -> Encoder:
     return (keras_hub if "keras" in parts[2:3] else hub).load(wanted)
 
 
-# A new source is one module, and one line here.
+# A new source is one module, one line here, and its name in `names`.
 SCHEMES: dict[str, Callable[[Request], Encoder]] = {
     "keras_hub": keras_hub.load,
     "https": hub.load,
@@ -42,7 +42,6 @@ SCHEMES: dict[str, Callable[[Request], Encoder]] = {
     "fasttext": words.load,
 }
 
-_PATH = re.compile(r"^[^:]*[/\\]|\.(pth|pt|bin|safetensors|tar|gz|tgz)$")
 _WHOLE = (keras_hub.load, applications.load, pytorch.load, hugging_face.load)  # sources with their own preprocessing
 
 
@@ -116,10 +115,7 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
         raise ValueError(f"preprocessing={preprocessing!r}: encoder {wanted.name!r} brings its own. Leave it out.")
     encoder = load(wanted)
     if kind not in (None, encoder.spec.kind):
-        raise ValueError(
-            f"Encoder {wanted.name!r} embeds {encoder.spec.kind}s alone, no {kind}s. Take another encoder, or one that "
-            "embeds both, such as clip_vit_base_patch32."
-        )
+        refuse_kind(wanted.name, encoder.spec.kind, str(kind))
     used = None if weights is None else os.fspath(weights)
     encoder.spec = replace(encoder.spec, compute=compute, weights=used, licence=_licence(encoder.spec))
     if name is not None:
@@ -154,17 +150,5 @@ def _source_of(wanted: Request) -> Callable[[Request], Encoder]:
     if wanted.spec is None and not os.path.exists(wanted.handle):
         if re.fullmatch(r"\w+", wanted.handle) and keras_hub.is_preset(wanted.handle):
             return keras_hub.load
-        if _PATH.search(wanted.handle):
-            raise ValueError(
-                f"There is no file or folder {wanted.handle!r}: expected a SavedModel, a preset or a model of Hugging "
-                "Face as a folder, a .tar.gz, or a file of weights. Check the path."
-            )
-        if near := did_you_mean(wanted.handle, (*CATALOG, *(f"{name}:" for name in SCHEMES))):
-            raise ValueError(f"{wanted.handle!r} is no encoder.{near} `tfembed encoders` lists the names.")
-        raise ValueError(
-            f"{wanted.handle!r} is no encoder. Pass a name of the catalogue ({', '.join(CATALOG)}), a folder or "
-            ".tar.gz with a SavedModel, an address such as https://tfhub.dev/google/nnlm-en-dim128/2 or "
-            "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim128/1, hf://owner/name, or a preset of "
-            "KerasHub such as bert_tiny_en_uncased."
-        )
+        refuse_handle(wanted.handle)
     return hub.load

@@ -18,6 +18,7 @@ from tfembed.encoders.loading import load_encoder
 from tfembed.features import FeatureCache
 from tfembed.features.key import encoder_key
 from tfembed.search.about import about, describe_parts
+from tfembed.search.choice import choose
 from tfembed.search.display import SearchDisplay
 from tfembed.search.encoders import Encoders
 from tfembed.search.files import sweep
@@ -29,7 +30,7 @@ from tfembed.search.runner import Runner, run_all, run_trials
 from tfembed.search.space import SearchSpace, default_space
 from tfembed.search.study import Study, load_study
 from tfembed.search.tuner import describe, sketch
-from tfembed.search.winner import choose, crown
+from tfembed.search.winner import crown
 from tfembed.search.workers import Team, team_of, without_role
 from tfembed.strategies import Strategy
 
