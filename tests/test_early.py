@@ -77,7 +77,7 @@ WRONG = {
     "embedded column": (["embed", "{place}/texts.csv", "out.npy", "--column", "txt"], "Did you mean 'text'"),
     "embeddings": (["embed", "{place}/texts.csv", "out.txt"], "ends in .parquet or .npy"),
     "indexed file": (["index", "a.db", "no.csv"], "no.csv: there is no such file"),
-    "index": (["query", "no.db", "hi"], "no.db: there is no such file. Make it first: tfembed index no.db DATA"),
+    "index": (["query", "no.db", "hi"], "'no' yet: make no.db first with tfembed index no.db DATA"),
     "measured file": (["evaluate-embeddings", "no.parquet", "--label", "label"], "no.parquet: there is no such file"),
     "inspected": (["inspect", "minlm"], "Did you mean 'minilm'"),
     "base path": (["versions", "nowhere"], "nowhere"),

@@ -153,8 +153,9 @@ def query(base: str, queries: tuple[str, ...], uri: str | None, as_json: bool, *
 
     Images are found by texts, and texts by images, where the encoder embeds both, such as clip_vit_base_patch32.
     """
-    if uri is None and not Path(base).is_file():
-        raise FileNotFoundError(f"{base}: there is no such file. Make it first: {command('index', base, 'DATA')}")
+    if uri is None and not Path(base).exists():
+        make = command("index", base, "DATA")
+        raise FileNotFoundError(f"There is no collection {Path(base).stem!r} yet: make {base} first with {make}")
     import_tensorflow()
     from tfembed.index.opening import open_index
 

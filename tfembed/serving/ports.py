@@ -16,6 +16,7 @@ def listen(api: str, host: str, port: int, flag: str) -> Iterator[socket.socket]
         flag: Option that names the port, for the error.
 
     Raises:
+        ValueError: If there is no such port.
         OSError: If the port is taken, or the address is none of this machine.
 
     Example:
@@ -23,6 +24,8 @@ def listen(api: str, host: str, port: int, flag: str) -> Iterator[socket.socket]
         ...     listening.getsockname()[0]
         '127.0.0.1'
     """
+    if not 0 <= port < 65536:
+        raise ValueError(f"{flag} must be between 0 and 65535; was {port}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
