@@ -1,5 +1,6 @@
 """The command line: all commands, and what becomes of their errors."""
 
+import io
 import os
 import re
 import sys
@@ -24,6 +25,29 @@ _COMMANDS = (
     *(export, versions, rollback, serve, deploy),
     *(embed, index, query, evaluate_embeddings, cache, doctor),
 )
+
+# One call of each command, shown by its --help.
+_EXAMPLES = {
+    "encoders": "tfembed encoders",
+    "inspect": "tfembed inspect minilm",
+    "train": "tfembed train intents --few-shot 5 --strategy lp_ft:1 --out runs/intents",
+    "search": "tfembed search intents --few-shot 5 --trials 8 --out studies/intents",
+    "report": "tfembed report studies/intents",
+    "predict": "tfembed predict runs/intents 'where is my suitcase'",
+    "export": "tfembed export runs/intents saved_models/intents",
+    "versions": "tfembed versions saved_models/intents",
+    "rollback": "tfembed rollback saved_models/intents",
+    "serve": "tfembed serve saved_models/intents",
+    "deploy": "tfembed deploy saved_models/intents deployment",
+    "embed": "tfembed embed intents intents.parquet --keep text",
+    "index": "tfembed index intents.db intents",
+    "query": "tfembed query intents.db 'lost luggage'",
+    "evaluate-embeddings": "tfembed evaluate-embeddings intents.parquet --label intent",
+    "cache": "tfembed cache size",
+    "doctor": "tfembed doctor",
+    "demo": "tfembed demo --out saved_models/intents",
+}
+_GO_ON = ("search", "embed")  # what goes on after an interruption
 
 # What Keras puts around an error inside of a layer's call: the layer before it, the tensors behind it.
 _KERAS_FRAME = re.compile(
@@ -51,15 +75,22 @@ def demo(out: str) -> None:
 
 
 for command in _COMMANDS:
+    command.epilog = f"Example: {_EXAMPLES[str(command.name)]}"
     cli.add_command(command)
+demo.epilog = f"Example: {_EXAMPLES['demo']}"
 
 
 def main() -> None:
     """Run a command; whatever is wrong with the input is one line and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for stream in (sys.stdout, sys.stderr):  # a label that the console has no letters for ends no command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli.main(prog_name="tfembed", standalone_mode=False)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        goes_on = next((word for word in sys.argv[1:] if word[:1] != "-"), "") in _GO_ON
+        click.echo(f"tfembed: interrupted{'; the same command goes on where it was' if goes_on else ''}", err=True)
         sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

@@ -7,6 +7,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfembed.json_values import to_json
+
 if TYPE_CHECKING:
     import keras
 
@@ -27,6 +29,7 @@ def save_run(folder: str | os.PathLike[str], model: "keras.Model", result: "Resu
 
     Raises:
         ValueError: If the folder exists.
+        OSError: If the disk is full, or the folder cannot be written to; nothing of it remains.
 
     Example:
         >>> import tempfile, numpy as np, tfembed as te
@@ -44,8 +47,11 @@ def save_run(folder: str | os.PathLike[str], model: "keras.Model", result: "Resu
     aside.mkdir()
     try:
         model.save(aside / _MODEL)
-        (aside / _RECORD).write_text(json.dumps(record | {"result": result.to_dict()}, indent=1), encoding="utf-8")
+        (aside / _RECORD).write_text(to_json(record | {"result": result.to_dict()}, indent=1), encoding="utf-8")
         os.rename(aside, target)
+    except (OSError, RuntimeError) as error:  # HDF5 says either
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise OSError(f"{target} could not be written: {reason}. Make room, or pass another folder.") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return target

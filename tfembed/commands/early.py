@@ -1,8 +1,11 @@
 """Checks of what was typed that need no TensorFlow, whose import takes seconds: what is wrong is said at once."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from tfembed.commands.hints import command
 from tfembed.runs import BEST, check_free, is_run, read_record
@@ -11,6 +14,8 @@ from tfembed.strategies import parse_strategy
 
 if TYPE_CHECKING:
     import tfembed as te
+
+_MOST_SHOWN = 8  # class names
 
 
 def read_training_data(data: str, out: Path | None, options: Mapping[str, Any]) -> "te.Dataset":
@@ -61,11 +66,25 @@ def _read_data(data: str, options: Mapping[str, Any], handles: Sequence[str | No
     for handle in handles:
         if handle is not None:
             check_handle(handle, dataset.kind)
+    if options["task"] is None and dataset.task == "classification" and all(map(_is_number, dataset.class_names)):
+        shown = ", ".join(dataset.class_names[:_MOST_SHOWN]) + ", ..." * (len(dataset.class_names) > _MOST_SHOWN)
+        click.echo(
+            f"labels are numbers, taken as the names of {len(dataset.class_names)} classes ({shown}); to predict "
+            "values, pass --task regression",
+            err=True,
+        )
     if options["balanced"] and dataset.task != "classification":
         raise ValueError(
             f"--balanced weighs classes that exclude each other, but the data are for {dataset.task}: leave it out."
         )
     return dataset
+
+
+def _is_number(name: str) -> bool:
+    try:
+        return math.isfinite(float(name))
+    except ValueError:
+        return False
 
 
 def check_run(run: Path) -> dict[str, Any]:

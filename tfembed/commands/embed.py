@@ -1,6 +1,5 @@
 """`tfembed embed`, `index`, `query`, `evaluate-embeddings`: embeddings into files, found again, and measured."""
 
-import json
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 from tfembed.commands.early import check_measuring, check_source, check_source_encoder
 from tfembed.commands.hints import command
 from tfembed.commands.options import COMPUTE, JSON, KIND, PATH, PREPROCESSING
+from tfembed.json_values import to_json
 from tfembed.startup import import_tensorflow
 
 _SAMPLES = ("intents", "reviews")
@@ -73,7 +73,7 @@ def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bo
     else:
         done = embed_file(encoder, path, output, chosen)
     if as_json:
-        click.echo(json.dumps(asdict(done) | {"output": str(done.output)}))
+        click.echo(to_json(asdict(done) | {"output": str(done.output)}))
         return
     click.echo(f"{done.output}: {done.num_rows:,} embeddings of {done.dim} numbers, encoder {done.fingerprint[:12]}")
     if done.num_failed:
@@ -133,7 +133,7 @@ def index(base: str, source: str, uri: str | None, index_type: str, as_json: boo
             num_rows = index_data(found, source_of, path, chosen, index_type)
         total = len(found)
     if as_json:
-        click.echo(json.dumps({"base": base, "written": num_rows, "rows": total}))
+        click.echo(to_json({"base": base, "written": num_rows, "rows": total}))
         return
     click.echo(f"{base}: {num_rows:,} rows written, {total:,} in all")
     given = () if uri is None else ("--uri", uri)
@@ -166,7 +166,7 @@ def query(base: str, queries: tuple[str, ...], uri: str | None, as_json: bool, *
         answers = [
             {"query": q, "found": [asdict(each) for each in near]} for q, near in zip(queries, rows, strict=True)
         ]
-        click.echo(json.dumps(answers, default=str))
+        click.echo(to_json(answers, default=str))
         return
     for text, near in zip(queries, rows, strict=True):
         if len(queries) > 1:
@@ -205,7 +205,7 @@ def evaluate_embeddings(embeddings: Path, page: Path | None, as_json: bool, **op
     )
     found = measure_file(embeddings, wanted, page)
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(to_json(found))
         return
     for name, value in found.items():
         click.echo(f"{name:24} {value:,}" if isinstance(value, int) else f"{name:24} {value:.4f}")

@@ -1,6 +1,5 @@
 """`tfembed export`, `versions`, `rollback`: from a run to what TF Serving serves, and back."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import click
 from tfembed.commands.early import check_run
 from tfembed.commands.hints import command
 from tfembed.commands.options import BASE_PATH, JSON, PATH
+from tfembed.json_values import to_json
 from tfembed.startup import import_tensorflow
 
 _TOLD = ("quantization", "reject_below")
@@ -39,7 +39,7 @@ def export(run: Path, base_path: Path, as_json: bool, **options: Any) -> None:
 
     folder, record = export_run(run, base_path, options)
     if as_json:
-        click.echo(json.dumps({"folder": str(folder)} | {name: record.get(name) for name in _TOLD}))
+        click.echo(to_json({"folder": str(folder)} | {name: record.get(name) for name in _TOLD}))
         return
     if record.get("quantization"):
         from tfembed.export.quantization import Cost
@@ -64,7 +64,7 @@ def versions(base_path: Path, as_json: bool) -> None:
             {"version": v.number, "folder": str(v.folder), "bytes": v.num_bytes, "withdrawn": v.withdrawn} | v.record
             for v in found
         ]
-        click.echo(json.dumps(rows))
+        click.echo(to_json(rows))
         return
     for version in found:
         record = version.record
@@ -84,4 +84,4 @@ def rollback(base_path: Path, as_json: bool) -> None:
     import tfembed as te
 
     version = te.rollback(base_path)
-    click.echo(json.dumps({"version": version.number}) if as_json else f"{version.folder} is the highest version now")
+    click.echo(to_json({"version": version.number}) if as_json else f"{version.folder} is the highest version now")

@@ -1,6 +1,5 @@
 """`tfembed search` and `tfembed report`: which strategy serves some data, and the page about it."""
 
-import json
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 from tfembed.commands.early import read_search_data
 from tfembed.commands.hints import command, example_of
 from tfembed.commands.options import DATA, ENCODER, JSON, PATH, TRAINING
+from tfembed.json_values import to_json
 from tfembed.startup import import_tensorflow
 
 _ORACLES = ["random", "bayesian", "hyperband", "grid"]
@@ -56,7 +56,7 @@ def search(data: str, out: Path, as_json: bool, **options: Any) -> None:
 
     study = search_on(dataset, out, options)
     if as_json:
-        click.echo(json.dumps({"result": study.result, "leaderboard": [asdict(row) for row in study.leaderboard]}))
+        click.echo(to_json({"result": study.result, "leaderboard": [asdict(row) for row in study.leaderboard]}))
         return
     from rich.console import Console
 
@@ -88,4 +88,4 @@ def report(study: Path, as_json: bool) -> None:
     from tfembed.search import load_study
 
     path = write_report(load_study(study))
-    click.echo(json.dumps({"report": str(path)}) if as_json else str(path))
+    click.echo(to_json({"report": str(path)}) if as_json else str(path))

@@ -25,6 +25,7 @@ import cloudpickle
 
 CHIEF, _NAME, _ADDRESS = "chief", "KERASTUNER_TUNER_ID", ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 _TICK = 1.0  # seconds
+_GRACE = 5.0  # seconds
 _MOST_DEATHS = 3  # of a worker's processes in one trial
 # Seconds without a chief on another machine: until it is said, until it is given up before it was ever there, and until
 # one that was there is taken to have left.
@@ -162,6 +163,7 @@ def run_team(job: Any, team: Team, devices: int, on_tick: Callable[[], None]) ->
             for each in running:
                 _replace_if_dead(each, start)
             if _is_over(everyone) or (far_chief is not None and far_chief.has_left()):
+                _let_end(workers)
                 break
         if workers and all(worker.deaths > _MOST_DEATHS for worker in workers):
             raise RuntimeError(
@@ -179,6 +181,13 @@ def _is_over(everyone: list[_Worker]) -> bool:
     chief = [each for each in everyone if each.role == CHIEF]
     workers = [each for each in everyone if each.role != CHIEF]
     return any(each.process is None for each in chief) or bool(workers and all(e.process is None for e in workers))
+
+
+def _let_end(workers: list[_Worker]) -> None:
+    """Wait a moment for workers that the chief has told to stop; one that has not begun to ask it would never end."""
+    until = time.monotonic() + _GRACE
+    for process in (each.process for each in workers if each.process is not None):
+        process.join(max(0.0, until - time.monotonic()))
 
 
 def _replace_if_dead(worker: _Worker, start: Callable[[_Worker], None]) -> None:
