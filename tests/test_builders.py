@@ -136,3 +136,19 @@ def test_an_embedder_shares_its_encoder(make, tmp_path):
     assert np.abs(plain(raw).numpy() - before).max() > 1e-3
     embedder.save(tmp_path / "embedder.keras")
     np.testing.assert_allclose(keras.models.load_model(tmp_path / "embedder.keras")(raw), embedder(raw), atol=1e-6)
+
+
+@pytest.mark.parametrize("names", [7, None, 2.5])
+def test_class_names_are_a_list(names):
+    """A number of classes in the place of their names is refused in a line that says what is expected."""
+    with pytest.raises(ValueError, match=r"class_names=.*expected a list of at least 2 different names, such as data"):
+        te.build_text_classifier(tiny_text_encoder(), names)
+
+
+def test_builders_refuse_what_is_no_encoder_or_head():
+    """A handle in the place of an encoder, and a head that was not called, are refused in a line."""
+    for build in (lambda: te.build_text_classifier("minilm", ["a", "b"]), lambda: te.build_embedder("minilm")):
+        with pytest.raises(ValueError, match=r"The encoder is 'minilm': expected an Encoder, such as te.load_encoder"):
+            build()
+    with pytest.raises(ValueError, match="The head is <function mlp_head"):
+        te.build_text_classifier(tiny_text_encoder(), ["a", "b"], head=te.mlp_head)

@@ -1,13 +1,17 @@
 """The command line."""
 
+import errno
 import json
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
 from click.testing import CliRunner
 from tiny_models import TEXTS, write_images, write_noisy_module, write_text_module, write_texts
@@ -15,8 +19,9 @@ from tiny_vectors import WORDS, write_text
 
 import tfembed as te
 from tfembed.cli import cli, main
-from tfembed.commands.typed import dataset_of, parse_head, parse_strategy
+from tfembed.commands.typed import dataset_of, parse_head
 from tfembed.predict import parts_of
+from tfembed.strategies import parse_strategy
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -67,7 +72,22 @@ def test_help(command: str | None) -> None:
     """Each command says what it does, and how it is called; the group lists them all."""
     printed = _run(*([command] if command else []), "--help")
     assert printed.startswith("Usage:")
+    assert command is None or f"Example: tfembed {command}" in printed
     assert all(name in printed for name in ([] if command else cli.commands))
+
+
+def test_examples_can_be_typed() -> None:
+    """The example of each command is one that it takes."""
+    for name, command in cli.commands.items():
+        words = shlex.split(str(command.epilog).removeprefix("Example: tfembed "))
+        assert words[0] == name
+        command.make_context(name, words[1:])
+
+
+def test_help_lists_the_strategies() -> None:
+    """`train --help` and the error about a strategy list the same ones."""
+    printed = " ".join(_run("train", "--help").split())
+    assert all(each in printed for each in ("linear_probe, full", "lp_ft:K", "only_block:K or :NAME"))
 
 
 def test_encoders() -> None:
@@ -153,7 +173,8 @@ def test_train_on_texts(text_run: tuple[Path, str]) -> None:
     assert re.search(r"accuracy [\d.]+ % \(\d+ of \d+; \d+ to \d+\)  macro_f1 [\d.]+ \([\d.]+ to [\d.]+\)", lines[2])
     assert "95 %" in lines[3]
     assert "seed 0" in lines[4]
-    assert f"tfembed predict {out}" in lines[5]
+    assert shlex.split(lines[5])[:4] == ["try:", "tfembed", "predict", str(out)]
+    assert lines[6] == f"ship: tfembed export {out} saved_models/texts"
 
 
 def test_train_a_regression(place: Path) -> None:
@@ -406,7 +427,21 @@ BAD = {
     "no run to export": (["export", "{place}", "models"], "is no run"),
     "missing image": (["predict", "{place}/runs/images", "nowhere.png"], "nowhere.png"),
     "unknown command": (["fly"], "fly"),
-    "unknown option": (["train", "reviews", "--epochs", "3"], "--epochs"),
+    "unknown option": (["train", "reviews", "--frozen"], "No such option '--frozen'. (try: tfembed train --help)"),
+    "misspelled option": (
+        ["train", "reviews", "--strateg", "full"],
+        "option '--strateg'. Did you mean '--strategy'?",
+    ),
+    "option of a strategy": (
+        ["train", "reviews", "--lr", "3"],
+        "'--lr'. Learning rates, epochs and batch sizes belong",
+    ),
+    "misspelled strategy": (["train", "reviews", "--strategy", "lp_fit:1"], "Did you mean lp_ft:1?"),
+    "misspelled encoder": (["train", "reviews", "--encoder", "minlm"], "Did you mean 'minilm'"),
+    "misspelled column": (["train", "{place}/texts.csv", "--label", "lable"], "Did you mean 'label'?"),
+    "misspelled sample": (["train", "intent"], "Did you mean 'intents'?"),
+    "misspelled head": (["train", "reviews", "--head", "cosin"], "Did you mean 'cosine'?"),
+    "misspelled command": (["trian", "reviews"], "Did you mean 'train'?"),
     "missing argument": (["train"], "DATA"),
     "not a number": (["train", "reviews", "--few-shot", "many"], "many"),
 }
@@ -493,3 +528,67 @@ def test_groups_are_a_column(columns: tuple[str, str, str], tmp_path: Path) -> N
     assert not sides[0] & sides[1]
     with pytest.raises(ValueError, match="is a folder, which has no column"):
         dataset_of(str(tmp_path), options | {"few_shot": None, "seed": 0})
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("search", "interrupted; the same command goes on"), ("train", "interr")]
+)
+def test_an_interruption_is_one_line(
+    command: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C ends a command with exit code 130 and a line; of what goes on where it was, that is said."""
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.commands[command], "callback", interrupt)
+    monkeypatch.setattr(sys, "argv", ["tfembed", command, "reviews", *(["--out", "s"] if command == "search" else [])])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130
+    (line,) = capsys.readouterr().err.split("\n")[-2:-1]
+    assert line == f"tfembed: {said}"
+
+
+def test_a_console_without_the_letters_goes_on() -> None:
+    """A label that the console cannot show is escaped, and what comes after it is printed."""
+    program = (
+        "import sys, click, tfembed.cli as c\n"
+        "say = lambda: [click.echo(text) for text in ('caf\\xe9 \\u2713', 'after')]\n"
+        "c.cli.add_command(click.Command('say', callback=say))\n"
+        "sys.argv = ['tfembed', 'say']; c.main()\n"
+    )
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, env=environment)
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert run.stdout.splitlines() == [b"caf\xe9 \\u2713", b"after"]
+
+
+def test_a_full_disk_takes_no_figures_along(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the run cannot be written, the metrics are printed, and the error names the folder."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save", full)
+    arguments = ["train", place / "texts.csv", "--encoder", place / "words", "--out", tmp_path / "run"]
+    monkeypatch.setattr(sys, "argv", ["tfembed", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    printed = capsys.readouterr()
+    assert caught.value.code == 2
+    assert "accuracy" in printed.out
+    assert f"{tmp_path / 'run'} could not be written: No space left on device" in printed.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_kept_is_said(place: Path) -> None:
+    """Without --out nothing is kept, and labels that are numbers are said to be classes, both in a line."""
+    file = place / "numbers.csv"
+    file.write_text("text,label\n" + "".join(f"text {i},{i % 2 + 1}\n" for i in range(20)), encoding="utf-8")
+    result = CliRunner().invoke(cli, ["train", str(file), "--encoder", str(place / "words")], catch_exceptions=False)
+    assert result.stdout.splitlines()[-1] == "nothing is kept: pass --out runs/NAME to keep the model"
+    said = "labels are numbers, taken as the names of 2 classes (1, 2); to predict values, pass --task regression"
+    assert said in result.stderr

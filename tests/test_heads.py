@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfembed as te
-from tfembed.heads import (
+from tfembed.head_layers import (
     build_head,
     draw_untrained_head,
     is_linear,
@@ -147,3 +147,12 @@ def test_a_kind_that_there_is_not_is_refused():
     """A head made by hand, or read from a file of later versions, is no dense layer under another name."""
     with pytest.raises(ValueError, match=r"^Unknown kind of head 'linaer': pass one of linear, mlp, cosine\.$"):
         te.Head(kind="linaer")
+
+
+def test_a_hidden_layer_may_be_a_number():
+    """One number is one hidden layer; what is no number of units is refused in a line."""
+    assert te.mlp_head(64) == te.mlp_head([64])
+    with pytest.raises(ValueError, match=r"Hidden layers of \['64'\] units: expected whole numbers"):
+        te.mlp_head(["64"])
+    with pytest.raises(ValueError, match="Dropout half"):
+        te.linear_head(dropout="half")

@@ -32,10 +32,11 @@ LEVELS = (
     ("predict", "features", "builders", "augmentation", "distribution", "neighbours"),
     ("strategies",),
     ("description",),  # what a strategy does to an encoder, in words
-    ("startup",),
     ("intervals",),
-    ("encoders", "heads", "solution", "phases", "data", "progress"),
-    ("saved_model", "resources", "serving", "installed", "allocator", "registration"),
+    ("encoders", "head_layers", "solution", "phases", "data"),
+    ("heads", "startup"),
+    ("progress",),
+    ("saved_model", "resources", "serving", "installed", "allocator", "registration", "spelling", "json_values"),
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 FENCES = {

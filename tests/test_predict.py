@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn import metrics
-from tiny_encoders import pixels
+from tiny_encoders import pixels, tiny_image_encoder
 
 import tfembed as te
 from tfembed.predict import measure
@@ -105,3 +106,30 @@ def test_labels_are_those_of_the_probabilities(glyphs):
         te.evaluate(single, te.Split(examples=images[:0], labels=np.zeros(0, int)))
     with pytest.raises(ValueError, match="The examples are texts: expected images"):
         te.predict(single, ["a text"])
+
+
+@pytest.fixture(scope="module")
+def image_model():
+    return te.build_image_classifier(tiny_image_encoder(), ["a", "b"])
+
+
+def test_evaluate_takes_a_split(image_model):
+    """A whole data set is refused in a line that says which split to measure on, anything else by its type."""
+    data = te.Dataset.from_arrays(pixels(4), [0, 1, 0, 1], validation=0, test=0)
+    with pytest.raises(ValueError, match=r"was passed a Dataset\. A Dataset has three: pass data.test"):
+        te.evaluate(image_model, data)
+    with pytest.raises(ValueError, match="evaluate measures a Split, but was passed a ndarray"):
+        te.evaluate(image_model, pixels(4))
+
+
+def test_paths_of_images_may_be_strings(image_model, tmp_path):
+    """A model and an encoder of images take the paths of files as strings, as a list or an array of them."""
+    files = [tmp_path / f"{i}.png" for i in range(2)]
+    for file, image in zip(files, pixels(2), strict=True):
+        Image.fromarray(image).save(file)
+    expected = te.predict(image_model, files).probabilities
+    for names in (list(map(str, files)), np.array(list(map(str, files))), tuple(map(str, files))):
+        np.testing.assert_array_equal(te.predict(image_model, names).probabilities, expected)
+    np.testing.assert_array_equal(te.embed(image_model, list(map(str, files))), te.embed(image_model, files))
+    with pytest.raises(ValueError, match=r"nowhere\.png"):
+        te.predict(image_model, ["nowhere.png"])

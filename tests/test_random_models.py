@@ -12,7 +12,7 @@ from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.preprocessing import ImagePreprocessing
 from tfembed.encoders.spec import EncoderSpec
 from tfembed.features import FeatureCache
-from tfembed.heads import build_head
+from tfembed.head_layers import build_head
 from tfembed.predict import parts_of
 from tfembed.running import run_phase
 

@@ -8,7 +8,7 @@ from tiny_encoders import pixels, tiny_image_encoder, tiny_text_encoder
 
 import tfembed as te
 from tfembed.batches import Epochs, order
-from tfembed.heads import build_head, draw_untrained_head
+from tfembed.head_layers import build_head, draw_untrained_head
 from tfembed.predict import parts_of
 from tfembed.running import run_phase
 
@@ -299,3 +299,30 @@ def test_a_solved_head_predicts_what_the_model_predicts():
     np.testing.assert_allclose(tf.nn.softmax(found.logits), expected, atol=1e-5)
     assert result.metrics["test"]["accuracy"] == np.mean(expected.argmax(axis=1) == dataset.test.labels)
     assert te.evaluate(model, dataset.test) == result.metrics["test"]
+
+
+def test_a_strategy_may_be_a_text():
+    """`train` takes the text of the command line; a strategy that was not called, or none, is refused in a line."""
+    found = te.train(model_of(), data(), "linear_probe", seed=1)
+    assert found.strategy == te.linear_probe()
+    assert te.accelerate("lp_ft:1", jit_compile=True) == te.accelerate(te.lp_ft(1), jit_compile=True)
+    with pytest.raises(ValueError, match=r"of type function. Call it: te.lp_ft\(...\)"):
+        te.train(model_of(), data(), te.lp_ft)
+    with pytest.raises(ValueError, match=r"of type int\. Expected a Strategy"):
+        te.train(model_of(), data(), 3)
+
+
+@pytest.mark.parametrize("function", ["train", "search"])
+def test_what_learns_takes_a_whole_data_set(function, tmp_path):
+    """A split or an array in the place of the data set is refused in a line that says what is expected."""
+
+    def call(given):
+        if function == "train":
+            te.train(model_of(), given, te.linear_probe())
+        else:
+            te.search("glyphs", given, directory=tmp_path / "study")
+
+    with pytest.raises(ValueError, match=f"{function} takes a Dataset, but was passed a Split. Pass the whole"):
+        call(data().train)
+    with pytest.raises(ValueError, match=f"{function} takes a Dataset, but was passed a ndarray. te.load_text"):
+        call(images())

@@ -1,6 +1,6 @@
 """From an encoder and a head to a plain Keras model: raw texts or images in, probabilities or values out."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import keras
@@ -8,7 +8,8 @@ import keras
 from tfembed.data import Dataset
 from tfembed.data.class_names import normalize_name
 from tfembed.encoders.encoder import Encoder
-from tfembed.heads import Head, build_head, linear_head
+from tfembed.head_layers import build_head
+from tfembed.heads import Head, linear_head
 
 
 @keras.saving.register_keras_serializable(package="tfembed")
@@ -167,6 +168,7 @@ def build_embedder(encoder: Encoder, *, normalize: bool = True, inputs: str = "a
         >>> bool(a @ b > a @ c)
         True
     """
+    _check_encoder(encoder)
     raw = _raw(encoder.spec.kind, inputs)
     embedding = encoder(raw)
     if normalize:
@@ -193,6 +195,9 @@ def build_model(encoder: Encoder, data: Dataset, head: Head | None = None) -> ke
 
 
 def _build(encoder: Encoder, kind: str, head: Head | None, last: keras.layers.Layer, inputs: str = "arrays") -> Any:
+    _check_encoder(encoder)
+    if head is not None and not isinstance(head, Head):
+        raise ValueError(f"The head is {head!r}: expected a Head, such as te.mlp_head(128), or None for a linear one.")
     if encoder.spec.kind != kind:
         raise ValueError(
             f"Encoder {encoder.spec.name!r} is of {encoder.spec.kind}s, expected one of {kind}s: "
@@ -202,6 +207,11 @@ def _build(encoder: Encoder, kind: str, head: Head | None, last: keras.layers.La
     num_outputs = len(last.class_names) if isinstance(last, Probabilities) else 1
     layers = build_head(head or linear_head(), encoder.dim, num_outputs)
     return keras.Model(raw, last(layers(encoder(raw))), name=f"{kind}_model")
+
+
+def _check_encoder(encoder: Any) -> None:
+    if not isinstance(encoder, Encoder):
+        raise ValueError(f"The encoder is {encoder!r}: expected an Encoder, such as te.load_encoder('minilm').")
 
 
 def _raw(kind: str, inputs: str) -> Any:
@@ -218,8 +228,13 @@ def _raw(kind: str, inputs: str) -> Any:
 def _checked(class_names: Sequence[str], multi_label: bool) -> tuple[str, ...]:
     if isinstance(class_names, Set | Mapping):
         raise ValueError(f"Class names {class_names!r} have no order of their own: pass a list.")
-    names = tuple(normalize_name(name) if isinstance(name, str) else name for name in class_names)
     least = 1 if multi_label else 2
+    if not isinstance(class_names, Iterable):
+        raise ValueError(
+            f"class_names={class_names!r}: expected a list of at least {least} different names, such as "
+            "data.class_names or ['no', 'yes']."
+        )
+    names = tuple(normalize_name(name) if isinstance(name, str) else name for name in class_names)
     if isinstance(class_names, str) or len(names) < least or len(set(names)) != len(names):
         raise ValueError(f"Class names {class_names!r}: expected a list of at least {least} different names.")
     return names

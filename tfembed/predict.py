@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 from tfembed.builders import Probabilities, Values
-from tfembed.data import Split
-from tfembed.data.examples import as_examples
+from tfembed.data import Dataset, Split
+from tfembed.data.examples import as_examples, as_paths
 from tfembed.encoders.encoder import INPUTS, Encoder
 from tfembed.features import FeatureCache, encode
 
@@ -95,8 +95,8 @@ def predict(
 
     Args:
         model: From one of the builders.
-        examples: Texts `(n,)`; or images as paths, encoded bytes, or pixels `uint8 (n, height, width)`, with a last
-            axis of 1 or 3 if they have one.
+        examples: Texts `(n,)`; or images as paths (strings too), encoded bytes, or pixels `uint8 (n, height, width)`,
+            with a last axis of 1 or 3 if they have one.
         cache: Where embeddings are kept.
 
     Raises:
@@ -109,6 +109,7 @@ def predict(
         (1, 2)
     """
     parts = parts_of(model)
+    examples = as_paths(examples) if parts.encoder.spec.kind == "image" else examples
     kind, checked = as_examples(examples, lambda i: f"examples[{i}]")
     if kind != parts.encoder.spec.kind:
         raise ValueError(f"The examples are {kind}s: expected {parts.encoder.spec.kind}s, which the model takes.")
@@ -151,6 +152,11 @@ def evaluate(model: keras.Model, split: Split, *, cache: FeatureCache | None = N
         >>> evaluate(model, split)["accuracy"]
         0.5
     """
+    if not isinstance(split, Split):
+        splits = " A Dataset has three: pass data.test, which the model has not learned from." * isinstance(
+            split, Dataset
+        )
+        raise ValueError(f"evaluate measures a Split, but was passed a {type(split).__name__}.{splits}")
     if not len(split):
         raise ValueError("The split is empty: there is nothing to measure. Make the data set with a share for it.")
     return measure(parts_of(model).task, split, predict(model, split.examples, cache=cache).probabilities)

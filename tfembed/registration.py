@@ -13,7 +13,7 @@ import wrapt
 
 # Registered name -> the module that has the class.
 LAYERS = {
-    "Cosine": "tfembed.heads",
+    "Cosine": "tfembed.head_layers",
     "Encoder": "tfembed.encoders.encoder",
     "HubLayer": "tfembed.saved_model.layer",
     "ImagePixels": "tfembed.encoders.pixels",

@@ -20,7 +20,7 @@ from tfembed.encoders.forward import check_cut
 from tfembed.encoders.low_rank import low_rank
 from tfembed.encoders.mixed_precision import mixed_precision
 from tfembed.features import FeatureCache, Source
-from tfembed.heads import is_linear, renew_directions
+from tfembed.head_layers import is_linear, renew_directions
 from tfembed.optimizers import BlockwiseAdamW, with_warmup
 from tfembed.phases import Phase
 from tfembed.predict import ModelParts

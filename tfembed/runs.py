@@ -5,18 +5,20 @@ import os
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
+from tfembed.json_values import to_json
 
-from tfembed.encoders.keras_settings import check_settings
-from tfembed.train import Result
+if TYPE_CHECKING:
+    import keras
+
+    from tfembed.train import Result
 
 _MODEL, _RECORD = "model.keras", "run.json"
 BEST = "best"  # the run of a study's winner
 
 
-def save_run(folder: str | os.PathLike[str], model: keras.Model, result: Result, record: dict[str, Any]) -> Path:
+def save_run(folder: str | os.PathLike[str], model: "keras.Model", result: "Result", record: dict[str, Any]) -> Path:
     """Write a run; it is visible only when it is whole.
 
     Args:
@@ -27,6 +29,7 @@ def save_run(folder: str | os.PathLike[str], model: keras.Model, result: Result,
 
     Raises:
         ValueError: If the folder exists.
+        OSError: If the disk is full, or the folder cannot be written to; nothing of it remains.
 
     Example:
         >>> import tempfile, numpy as np, tfembed as te
@@ -44,8 +47,11 @@ def save_run(folder: str | os.PathLike[str], model: keras.Model, result: Result,
     aside.mkdir()
     try:
         model.save(aside / _MODEL)
-        (aside / _RECORD).write_text(json.dumps(record | {"result": result.to_dict()}, indent=1), encoding="utf-8")
+        (aside / _RECORD).write_text(to_json(record | {"result": result.to_dict()}, indent=1), encoding="utf-8")
         os.rename(aside, target)
+    except (OSError, RuntimeError) as error:  # HDF5 says either
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise OSError(f"{target} could not be written: {reason}. Make room, or pass another folder.") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return target
@@ -75,7 +81,7 @@ def is_run(folder: str | os.PathLike[str]) -> bool:
     return any((each / _MODEL).is_file() and (each / _RECORD).is_file() for each in (path, path / BEST))
 
 
-def load_run(folder: str | os.PathLike[str], *, trust: bool = False) -> tuple[keras.Model, dict[str, Any]]:
+def load_run(folder: str | os.PathLike[str], *, trust: bool = False) -> tuple["keras.Model", dict[str, Any]]:
     """Read a run that `save_run` wrote: the model, and the record with the result in it. Of a study, its winner's.
 
     Args:
@@ -97,18 +103,32 @@ def load_run(folder: str | os.PathLike[str], *, trust: bool = False) -> tuple[ke
         >>> again.output.shape, record["result"]["strategy"]["name"]
         ((None, 2), 'linear_probe')
     """
-    path = Path(folder)
-    if (path / BEST).is_dir() and not (path / _MODEL).exists():
-        path = path / BEST
-    if not (path / _MODEL).is_file() or not (path / _RECORD).is_file():
-        raise ValueError(
-            f"{path} is no run: expected {_MODEL} and {_RECORD} in it, as `tfembed train --out` writes them."
-        )
+    path, record = _run_folder(Path(folder)), read_record(folder)
+    import keras
     import keras_hub  # noqa: F401 - registers its layers
 
-    record = json.loads((path / _RECORD).read_text(encoding="utf-8"))
+    from tfembed.encoders.keras_settings import check_settings
+
     try:
         return keras.models.load_model(path / _MODEL, safe_mode=not trust), record
     except (TypeError, ValueError):
         check_settings("image")  # Keras wraps what an encoder refuses into many lines
         raise
+
+
+def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the record of a run without its model, and without TensorFlow. Of a study, its winner's.
+
+    Raises:
+        ValueError: If the folder is neither.
+    """
+    path = _run_folder(Path(folder))
+    if not (path / _MODEL).is_file() or not (path / _RECORD).is_file():
+        raise ValueError(
+            f"{path} is no run: expected {_MODEL} and {_RECORD} in it, as `tfembed train --out` writes them."
+        )
+    return json.loads((path / _RECORD).read_text(encoding="utf-8"))
+
+
+def _run_folder(path: Path) -> Path:
+    return path / BEST if (path / BEST).is_dir() and not (path / _MODEL).exists() else path

@@ -1,9 +1,14 @@
-"""The start of a command: TensorFlow takes seconds to import, and logs before it begins to obey."""
+"""The start of a command or a notebook: TensorFlow takes seconds to import, and logs before it begins to obey."""
 
 import os
 import sys
 
 from tfembed.allocator import keep_freed_memory
+
+
+def in_notebook() -> bool:
+    """True in the kernel of a notebook."""
+    return "ipykernel" in sys.modules
 
 
 def import_tensorflow() -> None:
@@ -12,6 +17,7 @@ def import_tensorflow() -> None:
         return
     from tfembed.progress import waiting
 
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     keep_freed_memory()
     sys.stderr.flush()
     kept = os.dup(2)

@@ -1,10 +1,13 @@
 """Strategies: how much of an encoder to unfreeze, and in which phases. Values only; `train` carries them out."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tfembed.phases import Phase, phase_from_dict
+from tfembed.spelling import nearest_names
 
 if TYPE_CHECKING:
     from tfembed.encoders.encoder import Encoder
@@ -300,11 +303,11 @@ def contrastive(num_unfrozen: int, *, learning_rate: float = 1e-4, steps: int = 
     return Strategy(name=f"contrastive({num_unfrozen})", phases=(phase, _PROBE))
 
 
-def accelerate(strategy: Strategy, *, mixed_precision: bool = False, jit_compile: bool = False) -> Strategy:
+def accelerate(strategy: Strategy | str, *, mixed_precision: bool = False, jit_compile: bool = False) -> Strategy:
     """The same strategy, its phases in epochs faster on a device that is made for it, such as a GPU.
 
     Args:
-        strategy: What to train.
+        strategy: Strategy, or its text as `tfembed train --strategy` takes it, such as `"lp_ft:1"`.
         mixed_precision: Whether the encoder computes in bfloat16 while it trains; see `Phase`.
         jit_compile: Whether XLA compiles it; see `Phase`.
 
@@ -317,7 +320,77 @@ def accelerate(strategy: Strategy, *, mixed_precision: bool = False, jit_compile
         low, compiled = phase.mixed_precision or mixed_precision, phase.jit_compile or jit_compile
         return phase if phase.solve else replace(phase, mixed_precision=low, jit_compile=compiled)
 
+    strategy = as_strategy(strategy)
     return replace(strategy, phases=tuple(map(accelerated, strategy.phases)))
+
+
+def as_strategy(value: Any) -> Strategy:
+    """Return a strategy as it is, or the one that a text such as `"lp_ft:1"` names.
+
+    Raises:
+        ValueError: If it is neither.
+
+    Example:
+        >>> as_strategy("lp_ft:1") == as_strategy(lp_ft(1))
+        True
+    """
+    if isinstance(value, str):
+        return parse_strategy(value)
+    if isinstance(value, Strategy):
+        return value
+    called = f" Call it: te.{value.__name__}(...)." if callable(value) and value in _ALL else ""
+    raise ValueError(
+        f"The strategy is of type {type(value).__name__}.{called} Expected a Strategy such as te.lp_ft(1), or its text "
+        "'lp_ft:1'."
+    )
+
+
+def parse_strategy(text: str) -> Strategy:
+    """Read a strategy such as `lp_ft:2`, `only_block:stem`, `linear_probe:3,5` with depths, or a file of `to_json`.
+
+    Raises:
+        ValueError: If there is no such strategy.
+
+    Example:
+        >>> parse_strategy("lp_ft:2").name
+        'lp_ft(2)'
+    """
+    if text.endswith(".json"):
+        return strategy_from_json(Path(text).read_text(encoding="utf-8"))
+    name, colon, argument = text.partition(":")
+    numbers = argument.split(",")
+    if name in _COUNTED and argument.isdecimal():
+        return _COUNTED[name](int(argument))
+    if name in _PLAIN and not colon:
+        return _PLAIN[name]()
+    if name == "only_block" and argument:
+        return only_block(int(argument) if argument.removeprefix("-").isdecimal() else argument)
+    if name == "linear_probe" and all(number.isdecimal() for number in numbers):
+        return linear_probe(depths=tuple(map(int, numbers)))
+    near = [f"{near}:{argument or 'K'}" if near not in _PLAIN else near for near in nearest_names(name, _NAMES)]
+    question = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise ValueError(f"Unknown strategy {text!r}.{question} Pass {STRATEGY_TEXTS}.")
+
+
+_PLAIN: dict[str, Callable[[], Strategy]] = {
+    "linear_probe": linear_probe,
+    "full": full,
+    "biases": biases,
+    "norms": norms,
+}
+_COUNTED: dict[str, Callable[[int], Strategy]] = {
+    "top_blocks": top_blocks,
+    "gradual": gradual,
+    "lp_ft": lp_ft,
+    "lora": lora,
+    "contrastive": contrastive,
+}
+_NAMES = (*_PLAIN, *_COUNTED, "only_block")
+_ALL = (*_PLAIN.values(), *_COUNTED.values(), only_block)
+STRATEGY_TEXTS = (
+    f"{', '.join(_PLAIN)}, {', '.join(f'{name}:K' for name in _COUNTED)} with K a number, only_block:K or :NAME, "
+    "linear_probe:K,... with depths, or a .json file with a strategy"
+)
 
 
 def strategy_from_json(text: str) -> Strategy:

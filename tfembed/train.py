@@ -12,17 +12,17 @@ import numpy as np
 import tensorflow as tf
 
 from tfembed.calibration import calibrate
-from tfembed.data import Dataset, Split
+from tfembed.data import Dataset, Split, check_dataset
 from tfembed.description import describe
 from tfembed.encoders.keras_settings import check_settings
 from tfembed.features import FeatureCache, fit_sequence_length
-from tfembed.heads import draw_untrained_head, is_untrained, rebuild_head, rescale_outputs
+from tfembed.head_layers import draw_untrained_head, is_untrained, rebuild_head, rescale_outputs
 from tfembed.intervals import confidence_intervals
 from tfembed.phases import describe_undone
 from tfembed.predict import ModelParts, evaluate, parts_of, predict
 from tfembed.running import PhaseResult, run_phase
 from tfembed.saved_model.layer import HubLayer
-from tfembed.strategies import Strategy
+from tfembed.strategies import Strategy, as_strategy
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Result:
 def train(  # noqa: PLR0913 - all but three have defaults
     model: keras.Model,
     data: Dataset,
-    strategy: Strategy,
+    strategy: Strategy | str,
     *,
     seed: int = 0,
     balanced: bool = False,
@@ -86,7 +86,7 @@ def train(  # noqa: PLR0913 - all but three have defaults
             phase that made it worse is undone, and the temperature of the scores is fitted; see `calibrate`. Targets
             of a regression are standardized by mean and standard deviation of the training split, which the model
             keeps; a phase that does worse than that mean is undone, on the training split if there is no other.
-        strategy: What to train, in which phases.
+        strategy: What to train, in which phases; a text such as `"lp_ft:1"`, as `tfembed train --strategy` takes it.
         seed: Seed of the head's initial weights, the order of examples, dropout, and the folds. The same seed gives the
             same result on the same machine. A head that was trained before keeps its weights.
         balanced: Whether every class counts the same, however many examples it has; for classifications alone.
@@ -106,6 +106,8 @@ def train(  # noqa: PLR0913 - all but three have defaults
         >>> te.train(model, data.few_shot(10), te.linear_probe()).metrics["test"]["accuracy"] > 0.6
         True
     """
+    strategy = as_strategy(strategy)
+    check_dataset(data, "train")
     if balanced and data.task != "classification":
         raise ValueError(
             f"balanced=True weighs classes that exclude each other, but the data are for {data.task}: leave it out."

@@ -13,7 +13,7 @@ from tfembed.batches import targets
 from tfembed.data import Dataset, Split
 from tfembed.encoders.encoder import INPUTS
 from tfembed.features import FeatureCache
-from tfembed.heads import is_untrained, zero_outputs
+from tfembed.head_layers import is_untrained, zero_outputs
 from tfembed.phases import Phase
 from tfembed.predict import ModelParts
 

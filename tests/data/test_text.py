@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -324,3 +325,35 @@ def test_uci_sentiment(shared, name):
     path = shared / "data" / "uci_sentiment" / f"{name}_labelled.txt"
     data = all_of(path, text=0, label=1, class_names=["negative", "positive"])
     assert np.bincount(data.train.labels).tolist() == [500, 500]
+
+
+def test_a_data_frame_is_a_table(write):
+    """A DataFrame gives what the same file gives; it cannot be read again, so that there is no recipe."""
+    frame, file = pd.DataFrame(ROWS, columns=["text", "label"]), all_of(write("a.csv", csv_of()))
+    data = all_of(frame)
+    assert data.train.examples.tolist() == file.train.examples.tolist()
+    assert data.train.labels.tolist() == file.train.labels.tolist()
+    assert (data.class_names, data.source, data.recipe) == (file.class_names, "DataFrame", None)
+    renamed = frame.rename(columns={"text": "said", "label": "intent"}).assign(who=[i // 6 for i in range(30)])
+    grouped = load_text(renamed, text="said", label="intent", groups="who", test=renamed.iloc[:6], validation=0)
+    assert (len(grouped.test), grouped.train.groups is None) == (6, False)
+    targets = all_of(frame.assign(label=[i + 0.5 for i in range(30)]))
+    assert (targets.task, targets.train.labels[1]) == ("regression", 1.5)
+
+
+def test_errors_about_a_data_frame_name_the_row():
+    """A column that is not there, a missing text and no rows are refused, rows counted as pandas counts them."""
+    frame = pd.DataFrame(ROWS, columns=["text", "label"])
+    with pytest.raises(ValueError, match="DataFrame: there is no column 'labels', only 'text', 'label'"):
+        load_text(frame, label="labels")
+    with pytest.raises(ValueError, match="DataFrame, row 2: the text is missing"):
+        load_text(frame.assign(text=[text if i != 2 else None for i, text in enumerate(frame.text)]))
+    with pytest.raises(ValueError, match="The DataFrame has no rows"):
+        load_text(frame.iloc[:0])
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.csv", csv_of()), ("a.jsonl", '{"text": "x", "label": "y"}\n')])
+def test_a_misspelled_column_says_which_is_near(name, content, write):
+    """The nearest column is named beside all that there are."""
+    with pytest.raises(ValueError, match=r"no column 'lable', only 'text', 'label'\. Did you mean 'label'"):
+        all_of(write(name, content), label="lable")

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfembed as te
 from tfembed.encoders.catalog import CATALOG
+from tfembed.search.searching import _loaders
 
 
 def saved(folder, function, spec):
@@ -140,3 +141,17 @@ def test_minilm_takes_what_other_presets_take(minilm):
     assert te.load_encoder("minilm", output="pooled_output").blocks[-1].name == "pooler"
     with pytest.raises(ValueError, match=r"no output 'other': choose one of \['pooled_output', 'sequence_output'\]"):
         te.load_encoder("minilm", output="other")
+
+
+def test_two_encoders_of_one_handle_have_names_of_their_own():
+    """With names, one Keras model and one search hold both; what Keras takes for no name is refused in a line."""
+    first, second = te.load_encoder("glyphs", name="left"), te.load_encoder("glyphs", name="right")
+    assert (first.spec.name, first.name, te.load_encoder("glyphs").spec.name) == ("left", "left", "glyphs")
+    image = keras.Input((8, 8, 3), dtype="uint8")
+    joined = keras.Model(image, keras.layers.Concatenate()([first(image), second(image)]))
+    assert joined.output.shape == (None, first.dim + second.dim)
+    assert list(_loaders([first, second], False)) == ["left", "right"]
+    with pytest.raises(ValueError, match=r"'left' is given twice: .* load_encoder\(..., name=\)"):
+        _loaders([first, first], False)
+    with pytest.raises(ValueError, match="name='a/b': expected a text without '/'"):
+        te.load_encoder("glyphs", name="a/b")

@@ -1,6 +1,8 @@
 """Writing a report, and writing it again."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +130,16 @@ def test_no_study_is_one_line(tmp_path: Path) -> None:
     run = CliRunner().invoke(cli, ["report", str(tmp_path)])
     assert isinstance(run.exception, ValueError)
     assert "is no study: expected study.json" in str(run.exception)
+
+
+def test_a_report_does_not_wait_for_tensorflow(text_study: te.Study) -> None:
+    """`tfembed report` reads a study and writes page and logs without importing TensorFlow or Keras."""
+    program = (
+        "import sys; sys.argv = ['tfembed', 'report', sys.argv[1]]\n"
+        "from tfembed.cli import main; main()\n"
+        "print(sorted({'tensorflow', 'keras', 'keras_tuner'} & set(sys.modules)))\n"
+    )
+    command = [sys.executable, "-c", program, str(text_study.folder)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
+    assert (text_study.folder / "report.html").exists()

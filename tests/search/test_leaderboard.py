@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from tfembed.search.choice import choose
 from tfembed.search.leaderboard import leaderboard_table, make_leaderboard, ties_in_words
 from tfembed.search.plan import Plan
 from tfembed.search.trial import Trial, summarize
-from tfembed.search.winner import choose
 
 PLAN = Plan(task="classification", folds=5)
 

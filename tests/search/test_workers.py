@@ -1,9 +1,13 @@
 """Trials shared by processes."""
 
+import importlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,11 @@ import pytest
 from tiny_studies import probes, space, study, tiny
 
 import tfembed as te
-from tfembed.search.workers import _free_port
+from tfembed.search.plan import Plan
+from tfembed.search.tuner import make_oracle, stop_when
+from tfembed.search.workers import Team, _free_port, run_team, team_of
+
+workers = importlib.import_module("tfembed.search.workers")  # `tfembed.search` is a function
 
 
 def _dies_once(marker: Path) -> Any:
@@ -96,3 +104,60 @@ def test_half_an_address_is_refused(wrong: dict[str, str], tmp_path: Path, monke
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=r"KERASTUNER_TUNER_ID=.* expected chief, or worker-0"):
         study(tmp_path / "study", encoder={"tiny": tiny})
+
+
+def _waits(role: str, file: Path) -> Callable[[int], None]:
+    """A job that some role does not end by itself: it waits, and then writes a file."""
+
+    def job(deaths: int) -> None:  # not of this module, so that the processes need not import it
+        if os.environ["KERASTUNER_TUNER_ID"] == role:
+            time.sleep(60)
+            file.write_text("waited to the end")
+
+    return job
+
+
+@pytest.mark.parametrize("role", ["chief", "worker-1"])
+def test_what_is_left_is_not_waited_for(role: str, tmp_path: Path) -> None:
+    """A late worker without a chief, and a chief without workers, are ended: they would wait for hours."""
+    team = team_of(2)
+    assert team is not None
+    run_team(_waits(role, tmp_path / "waited"), team, 0, lambda: None)
+    assert not (tmp_path / "waited").exists()
+
+
+def test_a_worker_leaves_with_the_chief_of_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker ends when the chief, which was there, is there no more."""
+    monkeypatch.setattr(workers, "_GONE_AFTER", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as chief:
+        address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(chief.getsockname()[1])}
+        ticks = iter([lambda: None, chief.close])
+        team = Team(roles=("worker-0",), address=address)
+        run_team(_waits("worker-0", tmp_path / "waited"), team, 0, lambda: next(ticks, lambda: None)())
+    assert not (tmp_path / "waited").exists()
+
+
+def test_a_chief_that_never_comes_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker says that it waits for the chief, and gives up in a line that names the address."""
+    monkeypatch.setattr(workers, "_SAID_AFTER", 0.0)
+    monkeypatch.setattr(workers, "_GIVEN_UP_AFTER", 1.5)
+    address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(_free_port())}
+    where = ":".join(address.values())
+    with pytest.raises(ConnectionError, match=f"No chief answers at {where}: the search is over, or was not begun"):
+        run_team(_waits("worker-0", tmp_path / "waited"), Team(roles=("worker-0",), address=address), 0, lambda: None)
+    assert caplog.messages == [f"waiting for the chief at {where}"]
+    assert not (tmp_path / "waited").exists()
+
+
+def test_the_chief_says_when_time_is_over(tmp_path: Path) -> None:
+    """An oracle whose time is over tells workers to stop, so that it knows of each that it has left."""
+    over = [False]
+    oracle = stop_when(make_oracle(Plan(task="classification", max_trials=9), 1), lambda: over[0])
+    oracle.hyperparameters.Choice("rate", [1e-3, 3e-3, 1e-2])
+    oracle._set_project_dir(str(tmp_path), "tuner")
+    assert oracle.create_trial("worker-0").status == "RUNNING"
+    over[0] = True
+    assert oracle.create_trial("worker-1").status == "STOPPED"
+    assert oracle.tuner_ids == {"worker-0"}

@@ -51,7 +51,8 @@ def test_deploy(tmp_path: Path) -> None:
     """`tfembed deploy` lists what it wrote."""
     (tmp_path / "m" / "1").mkdir(parents=True)
     lines = run("deploy", tmp_path / "m", tmp_path / "out", "--max-batch-size", 8).splitlines()
-    assert all(Path(line).is_file() for line in lines[:-1])
+    assert all(Path(line).is_file() for line in lines[:-2])
+    assert [line.split()[0] for line in lines[-2:]] == ["try:", "or:"]
     assert "value: 8" in (tmp_path / "out" / "config" / "batching.config").read_text()
 
 
@@ -64,11 +65,15 @@ def test_deploy(tmp_path: Path) -> None:
         (["m", "--enable_batching=false", "--rest_api_enable_cors_support", "true"], False, True),
     ],
 )
-def test_switches(arguments: list[str], batching: bool, cors: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_switches(
+    arguments: list[str], batching: bool, cors: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are given as to tensorflow_model_server: alone, or with a value."""
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
     found: list[Settings] = []
     monkeypatch.setattr("tfembed.serving.server.serve_until_stopped", lambda settings, say: found.append(settings))
-    run("serve", *arguments)
+    run("serve", *arguments, "--rest_api_port", 0, "--port", 0)
     (settings,) = found
     assert (settings.enable_batching, settings.rest_api_enable_cors_support) == (batching, cors)
     assert settings.model_base_path == Path("m")
@@ -82,13 +87,13 @@ BAD: dict[str, tuple[list[str], str]] = {
     "a wrong configuration": (["serve", "--model_config_file", "{place}/bad.config"], "Invalid protobuf file"),
     "a missing file": (["serve", "--model_config_file", "nowhere.config"], "nowhere.config"),
     "a relative base path": (["serve", "--model_config_file", "{place}/relative.config"], "absolute path"),
-    "half of TLS": (["serve", "{place}", "--ssl_key", "{place}/bad.config"], "--ssl_certificate and --ssl_key"),
-    "batching off": (["serve", "{place}", "--batching_parameters_file", "{place}/bad.config"], "--enable_batching"),
-    "the same port twice": (["serve", "{place}", "--port", "9", "--rest_api_port", "9"], "cannot share port 9"),
-    "no port": (["serve", "{place}", "--port", "99999"], "between 0 and 65535"),
-    "a name with a slash": (["serve", "{place}", "--model_name", "a/b"], "neither / nor :"),
-    "no limit": (["serve", "{place}", "--max_connections", "0"], "max_connections must be above 0"),
-    "a wrong channel argument": (["serve", "{place}", "--grpc_channel_arguments", "x"], "name=value"),
+    "half of TLS": (["serve", "{place}/m", "--ssl_key", "{place}/bad.config"], "--ssl_certificate and --ssl_key"),
+    "batching off": (["serve", "{place}/m", "--batching_parameters_file", "{place}/bad.config"], "--enable_batching"),
+    "the same port twice": (["serve", "{place}/m", "--port", "9", "--rest_api_port", "9"], "cannot share port 9"),
+    "no port": (["serve", "{place}/m", "--port", "99999"], "between 0 and 65535"),
+    "a name with a slash": (["serve", "{place}/m", "--model_name", "a/b"], "neither / nor :"),
+    "no limit": (["serve", "{place}/m", "--max_connections", "0"], "max_connections must be above 0"),
+    "a wrong channel argument": (["serve", "{place}/m", "--grpc_channel_arguments", "x"], "name=value"),
     "no URL": (["predict", "--url", "localhost", "hi"], "is no URL of a server"),
     "no examples": (["predict", "runs/intents"], "RUN and examples"),
     "nobody there": (["predict", "--url", "http://127.0.0.1:9/v1/models/m", "hi"], "cannot be reached"),
@@ -101,6 +106,7 @@ def test_bad_input_is_one_line(
     arguments: list[str], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     """What is wrong is said in one line, with exit code 2."""
+    (tmp_path / "m" / "1").mkdir(parents=True)
     (tmp_path / "bad.config").write_text("this is no proto")
     (tmp_path / "relative.config").write_text(
         'model_config_list { config { name: "a" base_path: "b" model_platform: "tensorflow" } }'

@@ -1,6 +1,5 @@
 """`tfembed cache`: what is stored, how much it takes, whether it is whole. Waits for no TensorFlow."""
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tfembed.commands.options import JSON
+from tfembed.json_values import to_json
 
 if TYPE_CHECKING:
     from tfembed.features.store import FeatureStore
@@ -36,7 +36,7 @@ def list_entries(folder: Path | None, as_json: bool) -> None:
             {"key": entry.key, "bytes": entry.num_bytes, "last_used": entry.last_used} | entry.about
             for entry in entries
         ]
-        click.echo(json.dumps(rows, indent=1))
+        click.echo(to_json(rows, indent=1))
         return
     if not entries:
         click.echo(f"nothing is stored in {store.folder}")
@@ -57,7 +57,7 @@ def size(folder: Path | None, as_json: bool) -> None:
     total = sum(entry.num_bytes for entry in entries)
     if as_json:
         found = {"folder": str(store.folder), "entries": len(entries), "bytes": total, "max_bytes": store.max_bytes}
-        click.echo(json.dumps(found))
+        click.echo(to_json(found))
         return
     click.echo(
         f"{_megabytes(total)} of at most {_megabytes(store.max_bytes)} in {len(entries)} entries, {store.folder}"
@@ -73,7 +73,7 @@ def clear(folder: Path | None, as_json: bool) -> None:
     total = sum(entry.num_bytes for entry in store.entries())
     count = store.clear()
     if as_json:
-        click.echo(json.dumps({"entries": count, "bytes": total}))
+        click.echo(to_json({"entries": count, "bytes": total}))
         return
     click.echo(f"{count} entries removed, {_megabytes(total)}")
 
@@ -87,7 +87,7 @@ def verify(context: click.Context, folder: Path | None, as_json: bool) -> None:
     store = _store(folder)
     count, problems = len(store.entries()), store.verify()
     if as_json:
-        click.echo(json.dumps({"entries": count, "damaged": problems}))
+        click.echo(to_json({"entries": count, "damaged": problems}))
     else:
         for key, problem in problems.items():
             click.echo(f"{key[:12]}  {problem}")

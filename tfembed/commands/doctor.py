@@ -1,6 +1,5 @@
 """`tfembed doctor`: what is installed, what the machine has, and whether it fits together."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tfembed.commands.options import JSON
+from tfembed.json_values import to_json
 
 if TYPE_CHECKING:
     from tfembed.doctor import Examination
@@ -31,7 +31,7 @@ def doctor(context: click.Context, exports: tuple[Path, ...], serving: str | Non
     with waiting("Looking at the machine"):
         found = examine()
     found = replace(found, findings=found.findings + examine_exports(exports, serving or NEWEST))
-    click.echo(json.dumps(found.to_dict(), indent=1) if as_json else _in_words(found))
+    click.echo(to_json(found.to_dict(), indent=1) if as_json else _in_words(found))
     if found.findings:
         context.exit(1)
 

@@ -1,6 +1,5 @@
 """`tfembed embed`, `index`, `query`, `evaluate-embeddings`: embeddings into files, found again, and measured."""
 
-import json
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,10 @@ from typing import Any
 
 import click
 
+from tfembed.commands.early import check_measuring, check_source, check_source_encoder
+from tfembed.commands.hints import command
 from tfembed.commands.options import COMPUTE, DEFAULT_ENCODER, JSON, KIND, PATH, PREPROCESSING, SIGNATURE
+from tfembed.json_values import to_json
 from tfembed.startup import import_tensorflow
 
 _SAMPLES = ("intents", "reviews")
@@ -43,10 +45,7 @@ def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bo
     """
     if beam_options and runner != "beam":
         raise click.UsageError("--beam-options are of --runner beam.")
-    import_tensorflow()
-    from tfembed.embeddings import EmbedOptions, embed_file
-    from tfembed.embeddings.embedder import EncoderSource
-    from tfembed.progress import waiting
+    from tfembed.embeddings.options import EmbedOptions, check_output
 
     chosen = EmbedOptions(
         column=options["column"],
@@ -56,6 +55,14 @@ def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bo
         rows_per_part=options["rows_per_part"],
     )
     path = sample_or_path(source)
+    check_output(output, chosen)
+    check_source(path, [options["column"], options["id_column"], *options["keep"]])
+    check_source_encoder(options["handle"])
+    import_tensorflow()
+    from tfembed.embeddings import embed_file
+    from tfembed.embeddings.embedder import EncoderSource
+    from tfembed.progress import waiting
+
     encoder = EncoderSource(
         handle=_encoder_of(path, options),
         preprocessing=options["preprocessing"],
@@ -73,7 +80,7 @@ def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bo
     else:
         done = embed_file(encoder, path, output, chosen)
     if as_json:
-        click.echo(json.dumps(asdict(done) | {"output": str(done.output)}))
+        click.echo(to_json(asdict(done) | {"output": str(done.output)}))
         return
     click.echo(f"{done.output}: {done.num_rows:,} embeddings of {done.dim} numbers, encoder {done.fingerprint[:12]}")
     if done.num_failed:
@@ -118,13 +125,15 @@ def index(base: str, source: str, uri: str | None, index_type: str, as_json: boo
 
     OUTPUT_OR_DATA is what `tfembed embed` wrote; or data as it takes them, which are embedded first.
     """
+    path = sample_or_path(source)
+    check_source(path, [options["column"], options["id_column"], *options["keep"]])
+    check_source_encoder(options["handle"])
     import_tensorflow()
     from tfembed.embeddings import EmbedOptions
     from tfembed.embeddings.embedder import EncoderSource
     from tfembed.embeddings.stored import is_embeddings
     from tfembed.index.opening import index_data, open_index
 
-    path = sample_or_path(source)
     with open_index(base, uri=uri) as found:
         if is_embeddings(path):
             if any(options.values()):
@@ -144,9 +153,11 @@ def index(base: str, source: str, uri: str | None, index_type: str, as_json: boo
             num_rows = index_data(found, source_of, path, chosen, index_type)
         total = len(found)
     if as_json:
-        click.echo(json.dumps({"base": base, "written": num_rows, "rows": total}))
+        click.echo(to_json({"base": base, "written": num_rows, "rows": total}))
         return
-    click.echo(f"{base}: {num_rows:,} rows written, {total:,} in all    try: tfembed query {base} ...")
+    click.echo(f"{base}: {num_rows:,} rows written, {total:,} in all")
+    given = () if uri is None else ("--uri", uri)
+    click.echo(f"try:  {command('query', base, *given, 'a few words')}")
 
 
 @click.command()
@@ -164,6 +175,9 @@ def query(base: str, queries: tuple[str, ...], uri: str | None, as_json: bool, *
 
     Images are found by texts, and texts by images, where the encoder embeds both, such as clip_vit_base_patch32.
     """
+    if uri is None and not Path(base).exists():
+        make = command("index", base, "DATA")
+        raise FileNotFoundError(f"There is no collection {Path(base).stem!r} yet: make {base} first with {make}")
     import_tensorflow()
     from tfembed.commands.examples import check_text
     from tfembed.embeddings.embedder import EncoderSource
@@ -183,7 +197,7 @@ def query(base: str, queries: tuple[str, ...], uri: str | None, as_json: bool, *
         answers = [
             {"query": q, "found": [asdict(each) for each in near]} for q, near in zip(queries, rows, strict=True)
         ]
-        click.echo(json.dumps(answers, default=str))
+        click.echo(to_json(answers, default=str))
         return
     for text, near in zip(queries, rows, strict=True):
         if len(queries) > 1:
@@ -208,6 +222,7 @@ def evaluate_embeddings(embeddings: Path, page: Path | None, as_json: bool, **op
     """Measure EMBEDDINGS, a Parquet file of `tfembed embed`: neighbours, retrieval, clusters, scored pairs."""
     if options["label"] is None and options["pairs"] is None:
         raise click.UsageError("Say what to measure by: --label COLUMN, --pairs TABLE, or both.")
+    check_measuring(embeddings, options)
     import_tensorflow()
     from tfembed.embeddings.measuring import Measuring, measure_file
 
@@ -221,7 +236,7 @@ def evaluate_embeddings(embeddings: Path, page: Path | None, as_json: bool, **op
     )
     found = measure_file(embeddings, wanted, page)
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(to_json(found))
         return
     for name, value in found.items():
         click.echo(f"{name:24} {value:,}" if isinstance(value, int) else f"{name:24} {value:.4f}")

@@ -1,12 +1,12 @@
 """`tfembed encoders` and `tfembed inspect`: which encoders there are, and what one is like."""
 
-import json
 from dataclasses import asdict
 from typing import Any
 
 import click
 
 from tfembed.commands.options import ENCODER, JSON, KIND
+from tfembed.json_values import to_json
 from tfembed.startup import import_tensorflow
 
 
@@ -17,7 +17,7 @@ def encoders(as_json: bool) -> None:
     from tfembed.encoders.catalog import CATALOG
 
     if as_json:
-        click.echo(json.dumps([asdict(spec) for spec in CATALOG.values()], indent=1))
+        click.echo(to_json([asdict(spec) for spec in CATALOG.values()], indent=1))
         return
     click.echo(f"{'name':25} {'takes':15} {'dim':>5} {'parameters':>13}  {'licence':13} good for")
     for spec in CATALOG.values():
@@ -38,12 +38,15 @@ def encoders(as_json: bool) -> None:
 @JSON
 def inspect(handle: str, as_json: bool, **options: Any) -> None:
     """Show what an encoder takes and gives, its blocks, and what it saves to freeze them."""
+    from tfembed.encoders.names import check_handle
+
+    check_handle(handle, options["kind"])
     import_tensorflow()
     from tfembed.commands.inspection import inspect_encoder
 
     found = inspect_encoder(handle, options)
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        click.echo(to_json(found, indent=1))
         return
     click.echo(f"{found['name']}: {found['takes']} -> embeddings (n, {found['dim']})")
     click.echo(f"licence {found['licence']}; {found['source']}")

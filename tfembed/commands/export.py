@@ -1,12 +1,14 @@
 """`tfembed export`, `versions`, `rollback`: from a run to what TF Serving serves, and back."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tfembed.commands.early import check_run
+from tfembed.commands.hints import command
 from tfembed.commands.options import BASE_PATH, JSON, PATH
+from tfembed.json_values import to_json
 from tfembed.startup import import_tensorflow
 
 _TOLD = ("quantization", "reject_below", "rejection")
@@ -37,12 +39,13 @@ def export(run: Path, base_path: Path, as_json: bool, **options: Any) -> None:
     It is checked, measured and warmed up with examples that it was not trained on, where the data of the run are still
     there, and with made-up ones elsewhere.
     """
+    check_run(run)
     import_tensorflow()
     from tfembed.commands.runs import export_run
 
     folder, record = export_run(run, base_path, options)
     if as_json:
-        click.echo(json.dumps({"folder": str(folder)} | {name: record.get(name) for name in _TOLD}))
+        click.echo(to_json({"folder": str(folder)} | {name: record.get(name) for name in _TOLD}))
         return
     if record.get("quantization"):
         from tfembed.export.quantization import Cost
@@ -55,6 +58,7 @@ def export(run: Path, base_path: Path, as_json: bool, **options: Any) -> None:
     elif record.get("reject_below") is not None:
         click.echo(f"label is __none__ below a score of {record['reject_below']:.4f}")
     click.echo(f"{folder}: same predictions in a fresh process")
+    click.echo(f"try:  {command('serve', base_path)}")
 
 
 @click.command()
@@ -62,7 +66,6 @@ def export(run: Path, base_path: Path, as_json: bool, **options: Any) -> None:
 @JSON
 def versions(base_path: Path, as_json: bool) -> None:
     """List the versions under BASE_PATH, the highest first; it is the one that TF Serving serves."""
-    import_tensorflow()
     import tfembed as te
 
     found = te.versions(base_path)
@@ -71,7 +74,7 @@ def versions(base_path: Path, as_json: bool) -> None:
             {"version": v.number, "folder": str(v.folder), "bytes": v.num_bytes, "withdrawn": v.withdrawn} | v.record
             for v in found
         ]
-        click.echo(json.dumps(rows))
+        click.echo(to_json(rows))
         return
     for version in found:
         record = version.record
@@ -88,8 +91,7 @@ def versions(base_path: Path, as_json: bool) -> None:
 @JSON
 def rollback(base_path: Path, as_json: bool) -> None:
     """Withdraw the highest version under BASE_PATH, so that TF Serving goes back to the one below it."""
-    import_tensorflow()
     import tfembed as te
 
     version = te.rollback(base_path)
-    click.echo(json.dumps({"version": version.number}) if as_json else f"{version.folder} is the highest version now")
+    click.echo(to_json({"version": version.number}) if as_json else f"{version.folder} is the highest version now")

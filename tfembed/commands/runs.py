@@ -11,23 +11,22 @@ import keras
 import tfembed as te
 from tfembed.builders import build_model
 from tfembed.commands.examples import examples_in, texts_of
-from tfembed.commands.typed import dataset_of, encoder_of, loading_of, parse_head, parse_strategy
+from tfembed.commands.typed import encoder_of, loading_of, parse_head
 from tfembed.data.again import make_again
 from tfembed.data.recipe import recipe_from_dict
 from tfembed.distribution import open_distribution
 from tfembed.progress import waiting
 from tfembed.rejection import FEW
-from tfembed.runs import check_free
+from tfembed.strategies import parse_strategy
 
 logger = logging.getLogger(__name__)
 
 
-def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[keras.Model, te.Result, dict[str, Any]]:
-    """Load data and encoder, build a classifier or regressor, and train it.
+def train_on(dataset: te.Dataset, options: dict[str, Any]) -> tuple[keras.Model, te.Result, dict[str, Any]]:
+    """Load an encoder, build a classifier or regressor, and train it.
 
     Args:
-        data: A file, a folder, or the name of a sample.
-        out: Where the run will be written; checked here.
+        dataset: Data of `early.read_training_data`.
         options: The options of `tfembed train`, by name.
 
     Returns:
@@ -36,8 +35,6 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
     Raises:
         ValueError: If anything of that is wrong, saying what.
     """
-    if out is not None:
-        check_free(out)
     distribution = open_distribution(options["distribution"])  # before anything else wakes TensorFlow
     how = {name: options[name] for name in ("mixed_precision", "jit_compile")}
     strategy = parse_strategy(options["strategy"])
@@ -45,22 +42,20 @@ def train_on(data: str, out: Path | None, options: dict[str, Any]) -> tuple[kera
         strategy = strategy.with_batch_norm(options["batch_norm"])
     strategy = te.accelerate(strategy, **how)
     head, seed = parse_head(options["head"]), options["seed"]
-    dataset = dataset_of(data, options)
-    _check_balanced(dataset, options)
     handle = encoder_of(options["handle"], dataset.kind)
     with waiting(f"Loading {handle}"):
         encoder = te.load_encoder(handle, kind=dataset.kind, compute=options["compute"], **loading_of(options))
         model = build_model(encoder, dataset, head)
     result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"], distribution=distribution)
-    record = {"data": dataset.source, "encoder": handle, "class_names": list(dataset.class_names)}
+    record = {"data": dataset.source, "kind": dataset.kind, "encoder": handle, "class_names": list(dataset.class_names)}
     return model, result, record | {"recipe": dataset.recipe and asdict(dataset.recipe)}
 
 
-def search_on(data: str, out: Path, options: dict[str, Any]) -> te.Study:
-    """Load data and encoders, and search; see `tfembed.search`.
+def search_on(dataset: te.Dataset, out: Path, options: dict[str, Any]) -> te.Study:
+    """Load encoders, and search; see `tfembed.search`.
 
     Args:
-        data: A file, a folder, or the name of a sample.
+        dataset: Data of `early.read_search_data`.
         out: The study's folder.
         options: The options of `tfembed search`, by name.
 
@@ -68,21 +63,12 @@ def search_on(data: str, out: Path, options: dict[str, Any]) -> te.Study:
         ValueError: If anything of that is wrong, saying what.
     """
     distribution = open_distribution(options["distribution"])
-    dataset = dataset_of(data, options)
-    _check_balanced(dataset, options)
     handles = options["handles"] or (encoder_of(None, dataset.kind),)
     loading = loading_of(options) | {"compute": options["compute"], "kind": dataset.kind}
     encoders = {handle: partial(te.load_encoder, handle, **loading) for handle in handles}
     passed = ("max_trials", "max_minutes", "oracle", "objective", "folds", "repeats", "seed", "balanced", "workers")
     chosen = {name: options[name] for name in (*passed, "early_stopping", "mixed_precision", "jit_compile")}
     return te.search(encoders, dataset, directory=out, distribution=distribution, **chosen)
-
-
-def _check_balanced(dataset: te.Dataset, options: dict[str, Any]) -> None:
-    if options["balanced"] and dataset.task != "classification":
-        raise ValueError(
-            f"--balanced weighs classes that exclude each other, but the data are for {dataset.task}: leave it out."
-        )
 
 
 def predict_with(run: Path, examples: tuple[str, ...], column: str) -> list[dict[str, Any]]:

@@ -1,13 +1,16 @@
 """`tfembed search` and `tfembed report`: which strategy serves some data, and the page about it."""
 
-import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tfembed.commands.early import read_search_data
+from tfembed.commands.hints import command, example_of
 from tfembed.commands.options import DATA, DEFAULT_ENCODER, ENCODER, JSON, PATH, TRAINING
+from tfembed.json_values import to_json
 from tfembed.startup import import_tensorflow
 
 _ORACLES = ["random", "bayesian", "hyperband", "grid"]
@@ -47,12 +50,13 @@ _ORACLES = ["random", "bayesian", "hyperband", "grid"]
 @JSON
 def search(data: str, out: Path, as_json: bool, **options: Any) -> None:
     """Find the best strategy, depth and rate for DATA, as `tfembed train` takes it. Interrupted, it goes on."""
+    dataset = read_search_data(data, out, options)
     import_tensorflow()
     from tfembed.commands.runs import search_on
 
-    study = search_on(data, out, options)
+    study = search_on(dataset, out, options)
     if as_json:
-        click.echo(json.dumps({"result": study.result, "leaderboard": [asdict(row) for row in study.leaderboard]}))
+        click.echo(to_json({"result": study.result, "leaderboard": [asdict(row) for row in study.leaderboard]}))
         return
     from rich.console import Console
 
@@ -69,8 +73,11 @@ def search(data: str, out: Path, as_json: bool, **options: Any) -> None:
         if "num_test" in result:  # studies of older versions do not say
             shown = describe_metric(name, value, result["intervals"].get(name), result["num_test"])
         click.echo(f"test {shown}{spread}, of the winner, {result['name']}")
-    click.echo(f"report: {out / 'report.html'}    logs: tensorboard --logdir {out / 'tensorboard'}")
-    click.echo(f"try: tfembed predict {out} ...    ship: tfembed export {out} saved_models/{out.name}")
+    example = example_of((dataset.test if len(dataset.test) else dataset.train).examples)
+    click.echo(f"report: {out / 'report.html'}")
+    click.echo(f"logs: tensorboard --logdir {shlex.quote(str(out / 'tensorboard'))}")
+    click.echo(f"try:  {command('predict', out, example)}")
+    click.echo(f"ship: {command('export', out, f'saved_models/{out.name}')}")
 
 
 @click.command()
@@ -81,9 +88,8 @@ def report(study: Path, as_json: bool) -> None:
 
     Texts and pictures are read again from where the data came from; without them, the page says what is missing.
     """
-    import_tensorflow()
     from tfembed.report import write_report
     from tfembed.search import load_study
 
     path = write_report(load_study(study))
-    click.echo(json.dumps({"report": str(path)}) if as_json else str(path))
+    click.echo(to_json({"report": str(path)}) if as_json else str(path))

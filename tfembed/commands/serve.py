@@ -1,10 +1,12 @@
 """`tfembed serve` and `tfembed deploy`: parsing and printing. TensorFlow is imported when a server starts."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tfembed.commands.early import check_base_path
 from tfembed.commands.options import BASE_PATH, PATH
 
 if TYPE_CHECKING:
@@ -83,13 +85,18 @@ def serve(base_path: Path | None, engine: str, **flags: Any) -> None:
     Flags have tensorflow_model_server's names. Stops on SIGTERM or Ctrl-C, after answering what came in.
     """
     given = _given(base_path, flags)
+    if given["model_base_path"] is not None:
+        check_base_path(given["model_base_path"])
     if engine == "tensorflow":
         from tfembed.serving.engine import replace_process
 
         replace_process(given, lambda line: click.echo(line, err=True))
         return
+    from tfembed.serving.ports import check_port
     from tfembed.startup import import_tensorflow
 
+    check_port("REST", given["host"], given["rest_api_port"], "--rest_api_port")
+    check_port("gRPC", given["host"], given["port"], "--port")
     import_tensorflow()
     try:
         from tfembed.serving.server import serve_until_stopped
@@ -111,12 +118,14 @@ def deploy(base_path: Path, out: Path, model_name: str | None, **options: Any) -
     """Write what runs TensorFlow Serving on BASE_PATH into the folder OUT: for Docker Compose and for Kubernetes."""
     from tfembed.serving.deploy import DeployOptions, write_deployment
 
+    check_base_path(base_path, needs_versions=False)
     given = {name: value for name, value in options.items() if value is not None}
     name = model_name or base_path.resolve().name
     files = write_deployment(out, DeployOptions(model_name=name, base_path=base_path.resolve(), **given))
     for file in files:
         click.echo(file)
-    click.echo(f"try: docker compose -f {out / 'compose.yaml'} up    or: kubectl apply -f {out / 'kubernetes.yaml'}")
+    click.echo(f"try:  docker compose -f {shlex.quote(str(out / 'compose.yaml'))} up")
+    click.echo(f"or:   kubectl apply -f {shlex.quote(str(out / 'kubernetes.yaml'))}")
 
 
 def _given(base_path: Path | None, flags: dict[str, Any]) -> dict[str, Any]:

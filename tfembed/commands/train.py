@@ -1,15 +1,21 @@
 """`tfembed train` and `tfembed predict`: a model, and what it says."""
 
-import json
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tfembed.commands.early import check_examples, check_run, read_training_data
+from tfembed.commands.hints import command, example_of
 from tfembed.commands.options import DATA, DEFAULT_ENCODER, ENCODER, JSON, PATH, TRAINING
+from tfembed.json_values import to_json
 from tfembed.phases import BATCH_NORM
 from tfembed.startup import import_tensorflow
+from tfembed.strategies import STRATEGY_TEXTS
+
+if TYPE_CHECKING:
+    import tfembed as te
 
 
 @click.command()
@@ -17,7 +23,7 @@ from tfembed.startup import import_tensorflow
 @click.option("--encoder", "handle", help=f"Handle of the encoder.  {DEFAULT_ENCODER}")
 @ENCODER
 @DATA
-@click.option("--strategy", default="linear_probe", show_default=True, help="Such as lp_ft:2, or a .json file.")
+@click.option("--strategy", default="linear_probe", show_default=True, help=f"{STRATEGY_TEXTS}.")
 @click.option(
     "--batch-norm",
     type=click.Choice(BATCH_NORM),
@@ -35,20 +41,34 @@ from tfembed.startup import import_tensorflow
 @JSON
 def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
     """Train on DATA: a table of texts, a folder with a folder of images per class, or intents or reviews."""
+    dataset = read_training_data(data, out, options)
     import_tensorflow()
     from tfembed.commands.runs import train_on
-    from tfembed.intervals import describe_metrics
 
-    model, result, record = train_on(data, out, options)
-    if out is not None:
+    model, result, record = train_on(dataset, options)
+    if as_json:
+        click.echo(to_json(record | {"result": result.to_dict()}))
+    else:
+        _print(result, record)
+    if out is not None:  # printed before, so that a full disk takes no figures along
         from tfembed.progress import waiting
         from tfembed.runs import save_run
 
         with waiting(f"Writing {out}"):
             save_run(out, model, result, record)
     if as_json:
-        click.echo(json.dumps(record | {"result": result.to_dict()}))
         return
+    if out is None:
+        click.echo("nothing is kept: pass --out runs/NAME to keep the model")
+        return
+    example = example_of((dataset.test if len(dataset.test) else dataset.train).examples)
+    click.echo(f"try:  {command('predict', out, example)}")
+    click.echo(f"ship: {command('export', out, f'saved_models/{out.name}')}")
+
+
+def _print(result: "te.Result", record: dict[str, Any]) -> None:
+    from tfembed.intervals import describe_metrics
+
     sizes = ", ".join(f"{count:,} {split}" for split, count in result.sizes.items())
     classes = f", {len(record['class_names'])} classes" if record["class_names"] else ""
     click.echo(f"{sum(result.sizes.values()):,} examples ({sizes}){classes}, encoder {record['encoder']}")
@@ -58,8 +78,6 @@ def train(data: str, out: Path | None, as_json: bool, **options: Any) -> None:
     if result.intervals:
         click.echo("in parentheses: 95 % confidence intervals, of accuracy in percent")
     click.echo(f"{result.trained_parameters:,} trained parameters, {result.seconds:.1f} s, seed {result.seed}")
-    if out is not None:
-        click.echo(f"try: tfembed predict {out} ...    ship: tfembed export {out} saved_models/{out.name}")
 
 
 @click.command()
@@ -77,12 +95,14 @@ def predict(run_and_examples: tuple[str, ...], text: str, url: str | None, as_js
     elif len(run_and_examples) == 1:
         raise click.UsageError("Pass a RUN and examples, or --url and examples.")
     else:
+        run, examples = Path(run_and_examples[0]), run_and_examples[1:]
+        check_examples(check_run(run), examples)
         import_tensorflow()
         from tfembed.commands.runs import predict_with
 
-        rows = predict_with(Path(run_and_examples[0]), run_and_examples[1:], text)
+        rows = predict_with(run, examples, text)
     if as_json:
-        click.echo(json.dumps(rows))
+        click.echo(to_json(rows))
         return
     for row in rows:
         label = ", ".join(row["label"]) if isinstance(row["label"], tuple) else row["label"] or ""

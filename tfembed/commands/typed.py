@@ -1,4 +1,4 @@
-"""What was typed, as values: strategies, heads, data, and how to load an encoder."""
+"""What was typed, as values: heads, data, and how to load an encoder."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,51 +8,11 @@ import click
 
 import tfembed as te
 from tfembed.encoders.default import FOR_CHARACTERS, FOR_PHOTOGRAPHS, default_encoder
+from tfembed.spelling import did_you_mean
 
 _SAMPLE_LABELS = {"intents": "intent", "reviews": "sentiment"}
-_PLAIN: dict[str, Callable[[], te.Strategy]] = {
-    "linear_probe": te.linear_probe,
-    "full": te.full,
-    "biases": te.biases,
-    "norms": te.norms,
-}
-_COUNTED: dict[str, Callable[[int], te.Strategy]] = {
-    "top_blocks": te.top_blocks,
-    "gradual": te.gradual,
-    "lp_ft": te.lp_ft,
-    "lora": te.lora,
-    "contrastive": te.contrastive,
-}
 _PLAIN_HEADS: dict[str, Callable[[], te.Head]] = {"linear": te.linear_head, "cosine": te.cosine_head}
 _SIZED_HEADS: dict[str, Callable[[list[int]], te.Head]] = {"mlp": te.mlp_head}
-
-
-def parse_strategy(text: str) -> te.Strategy:
-    """Read a strategy such as `lp_ft:2`, `only_block:stem`, `linear_probe:3,5` with depths, or a file of `to_json`.
-
-    Raises:
-        ValueError: If there is no such strategy.
-
-    Example:
-        >>> parse_strategy("lp_ft:2").name
-        'lp_ft(2)'
-    """
-    if text.endswith(".json"):
-        return te.strategy_from_json(Path(text).read_text(encoding="utf-8"))
-    name, colon, given = text.partition(":")
-    numbers = given.split(",")
-    if name in _COUNTED and given.isdecimal():
-        return _COUNTED[name](int(given))
-    if name in _PLAIN and not colon:
-        return _PLAIN[name]()
-    if name == "only_block" and given:
-        return te.only_block(int(given) if given.removeprefix("-").isdecimal() else given)
-    if name == "linear_probe" and all(number.isdecimal() for number in numbers):
-        return te.linear_probe(depths=tuple(map(int, numbers)))
-    raise ValueError(
-        f"Unknown strategy {text!r}: pass {', '.join(_PLAIN)}, {', '.join(f'{each}:K' for each in _COUNTED)} with K a "
-        "number, only_block:K or :NAME, linear_probe:K,... with depths, or a .json file with a strategy."
-    )
 
 
 def parse_head(text: str) -> te.Head:
@@ -72,7 +32,10 @@ def parse_head(text: str) -> te.Head:
     if text in _PLAIN_HEADS:
         return _PLAIN_HEADS[text]()
     sized = ", ".join(f"{each}:UNITS,..." for each in _SIZED_HEADS)
-    raise ValueError(f"Unknown head {text!r}: pass {', '.join(_PLAIN_HEADS)}, {sized} such as mlp:128 or mlp:128,64.")
+    near = did_you_mean(name, (*_PLAIN_HEADS, *_SIZED_HEADS))
+    raise ValueError(
+        f"Unknown head {text!r}.{near} Pass {', '.join(_PLAIN_HEADS)}, {sized} such as mlp:128 or mlp:128,64."
+    )
 
 
 def dataset_of(data: str, options: Mapping[str, Any]) -> te.Dataset:
@@ -100,7 +63,8 @@ def _read(data: str, options: Mapping[str, Any]) -> te.Dataset:
         return te.load_images(data, seed=seed, task=task, groups=groups)
     if not Path(data).exists():
         names = " or ".join(_SAMPLE_LABELS)
-        raise ValueError(f"There is no {data!r}: expected a table of texts, a folder of images, or {names}.")
+        near = did_you_mean(data, _SAMPLE_LABELS)
+        raise ValueError(f"There is no {data!r}.{near} Expected a table of texts, a folder of images, or {names}.")
     columns: tuple[Any, Any] = (options["text"], label or "label")
     if all(column.isdecimal() for column in columns):  # positions, in a file without a header
         columns = (int(columns[0]), int(columns[1]))

@@ -5,11 +5,20 @@ Reading order: `split` and `dataset` (the values), `text` and `images` (the load
 `tables`, `image_files`.
 """
 
-from tfembed.data.dataset import Dataset
+from tfembed.data.dataset import Dataset, check_dataset
 from tfembed.data.fingerprint import fingerprint
 from tfembed.data.image_files import read_images
 from tfembed.data.images import load_images
 from tfembed.data.split import Split, class_weights
 from tfembed.data.text import load_text
 
-__all__ = ["Dataset", "Split", "class_weights", "fingerprint", "load_images", "load_text", "read_images"]
+__all__ = [
+    "Dataset",
+    "Split",
+    "check_dataset",
+    "class_weights",
+    "fingerprint",
+    "load_images",
+    "load_text",
+    "read_images",
+]

@@ -207,6 +207,30 @@ class Dataset:
         return describe(self)
 
 
+def check_dataset(data: Any, function: str) -> None:
+    """Check that a function was passed a data set.
+
+    Args:
+        data: The argument.
+        function: Name of the function, for the error.
+
+    Raises:
+        ValueError: If it is something else, such as one of its splits.
+
+    Example:
+        >>> check_dataset(None, "train")
+        Traceback (most recent call last):
+        ...
+        ValueError: train takes a Dataset, but was passed a NoneType. te.load_text, ... make one.
+    """
+    if not isinstance(data, Dataset):
+        split = " Pass the whole data set that the split is from." * isinstance(data, Split)
+        raise ValueError(
+            f"{function} takes a Dataset, but was passed a {type(data).__name__}.{split} te.load_text, te.load_images "
+            "and te.Dataset.from_arrays make one."
+        )
+
+
 def _rows(examples: Any, labels: Any, groups: Any = None, *, prefix: str = "") -> Rows:
     kind, checked = as_examples(examples, lambda i: f"{prefix}examples[{i}]")
     if isinstance(labels, Mapping | Set):

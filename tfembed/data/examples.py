@@ -1,5 +1,7 @@
 """The door that examples come in by: after it, a text is a `str` and an image is what its docstring says."""
 
+import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +108,22 @@ def _column_names(values: Any) -> Iterable[Any] | None:
     """Return the names of a table's columns: of pyarrow and Hugging Face, or else of pandas and Polars."""
     names = getattr(values, "column_names", None)
     return getattr(values, "columns", None) if names is None else names
+
+
+def as_paths(values: Any) -> Any:
+    """Make paths of a list of strings that name files, for what takes images; everything else stays as it is.
+
+    Example:
+        >>> as_paths(["a.png"])[0].name, as_paths(["a text"])
+        ('a.png', ['a text'])
+    """
+    if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.dtype.kind in "OU"):
+        return [Path(value) if isinstance(value, str) and _names_a_file(value) else value for value in values]
+    return values
+
+
+def _names_a_file(text: str) -> bool:
+    return re.fullmatch(r".*\.\w{2,5}", text) is not None or os.path.exists(text)
 
 
 def as_texts(values: Iterable[Any], place: Place) -> np.ndarray:

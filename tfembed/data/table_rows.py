@@ -11,6 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from tfembed.spelling import did_you_mean
+
 Column = str | int
 """A name; or a position from 0, for a file without a header."""
 
@@ -89,8 +91,8 @@ def is_delimited(path: Path) -> bool:
 
 
 def unit_of(path: Path) -> str:
-    """What rows are counted in: `"line"` or `"row"`."""
-    return "row" if path.suffix.lower() == ".parquet" else "line"
+    """What rows are counted in: `"line"` or `"row"`, which those of a DataFrame are, without a suffix."""
+    return "row" if path.suffix.lower() in (".parquet", "") else "line"
 
 
 def _read_csv(path: Path, columns: Sequence[Column]) -> Iterator[Row]:
@@ -138,7 +140,7 @@ def _json_row(number: int, line: str, columns: Sequence[Column]) -> Row:
         return Row(number=number, problem=f"found {type(found).__name__}, expected an object, as {{...}}.")
     for column in columns:
         if column not in found:
-            return Row(number=number, problem=_missing_column(column, list(found)))
+            return Row(number=number, problem=missing_column(column, list(found)))
     return Row(number=number, cells=tuple(found[column] for column in columns))
 
 
@@ -159,7 +161,7 @@ def _read_parquet(path: Path, columns: Sequence[Column]) -> Iterator[Row]:
             present = file.schema_arrow.names
             for column in columns:
                 if column not in present:
-                    raise ValueError(f"{path}: {_missing_column(column, present)}")
+                    raise ValueError(f"{path}: {missing_column(column, present)}")
             for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=list(columns)):
                 cells = [_parquet_cells(batch.column(str(column))) for column in columns]
                 for row in zip(*cells, strict=True):
@@ -319,7 +321,7 @@ def _delimited(path: Path, columns: Sequence[Column], records: Iterator[tuple[in
     names: list[Column] = list(header) if has_header else list(range(len(header)))
     for column in columns:
         if column not in names:
-            raise ValueError(f"{path}: {_missing_column(column, names)}{_hint_of_separator(path, header)}")
+            raise ValueError(f"{path}: {missing_column(column, names)}{_hint_of_separator(path, header)}")
         if names.count(column) > 1:
             raise ValueError(f"{path}, line {first_line}: two columns are named {column!r}. Rename one.")
     positions = [names.index(column) for column in columns]
@@ -350,11 +352,13 @@ def _hint_of_separator(path: Path, header: Sequence[str]) -> str:
     )
 
 
-def _missing_column(column: Column, present: Sequence[Column]) -> str:
+def missing_column(column: Column, present: Sequence[Column]) -> str:
+    """The error about a column that a table does not have, with those that it has."""
     if isinstance(column, str):
         return (
-            f"there is no column {column!r}, only {', '.join(repr(name) for name in present)}. Name one of these; for "
-            "a CSV or TSV without a header, pass positions from 0."
+            f"there is no column {column!r}, only {', '.join(repr(name) for name in present)}."
+            f"{did_you_mean(column, map(str, present))} Name one of these; for a CSV or TSV without "
+            "a header, pass positions from 0."
         )
     return (
         f"there is no column {column}, only {', '.join(str(name) for name in present)}. Positions are for CSV and TSV "

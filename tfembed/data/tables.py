@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfembed.data.groups import group_names
-from tfembed.data.table_rows import Column, place_of, rows_of
+from tfembed.data.table_rows import Column, missing_column, place_of, rows_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,39 @@ def read_table(path: Path, columns: Sequence[Column]) -> Table:
         for column, cell in zip(cells, row.cells, strict=True):
             column.append(cell)
     return Table(path=path, columns=dict(zip(columns, cells, strict=True)), lines=lines)
+
+
+def is_frame(value: Any) -> bool:
+    """True for a DataFrame of pandas or Polars, which is told by what it has.
+
+    Example:
+        >>> is_frame("intents.csv")
+        False
+    """
+    return hasattr(value, "columns") and hasattr(value, "__getitem__") and hasattr(value, "shape")
+
+
+def read_frame(frame: Any, columns: Sequence[Column]) -> Table:
+    """Read columns of a DataFrame of pandas or Polars; its rows are counted from 0.
+
+    Raises:
+        ValueError: If it has no rows, or lacks a column.
+    """
+    present = list(frame.columns)
+    for column in columns:
+        if column not in present:
+            raise ValueError(f"DataFrame: {missing_column(column, present)}")
+    cells = {column: [_cell(value) for value in frame[column]] for column in columns}
+    if not len(frame):
+        raise ValueError("The DataFrame has no rows: expected at least one.")
+    return Table(path=Path("DataFrame"), columns=cells, lines=range(len(frame)))
+
+
+def _cell(value: Any) -> Any:
+    """A cell as files have it; what marks a missing one in pandas is None."""
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def read_grouped_table(path: Path, columns: Sequence[Column], groups: Column | None, *, is_second: bool) -> Table:

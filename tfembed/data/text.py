@@ -5,28 +5,29 @@ from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from tfembed.data.dataset import Dataset
 from tfembed.data.examples import Rows, as_texts
 from tfembed.data.recipe import recipe_of
 from tfembed.data.table_rows import Column
-from tfembed.data.tables import read_grouped_table
+from tfembed.data.tables import is_frame, read_frame, read_grouped_table
 
 
 def load_text(  # noqa: PLR0913 - what the columns are and how to split them, all with defaults
-    path: str | PathLike[str],
+    path: str | PathLike[str] | Any,
     *,
     text: Column = "text",
     label: Column = "label",
-    validation: float | str | PathLike[str] = 0.1,
-    test: float | str | PathLike[str] = 0.2,
+    validation: float | str | PathLike[str] | Any = 0.1,
+    test: float | str | PathLike[str] | Any = 0.2,
     seed: int = 0,
     task: str | None = None,
     class_names: Sequence[str] | None = None,
     label_separator: str | None = None,
     groups: Column | None = None,
 ) -> Dataset:
-    """Load labelled texts from CSV, TSV, JSONL or Parquet, and split them.
+    """Load labelled texts from CSV, TSV, JSONL, Parquet or a DataFrame, and split them.
 
     Equal texts, and rows of one group, go to one split as a whole.
 
@@ -34,10 +35,11 @@ def load_text(  # noqa: PLR0913 - what the columns are and how to split them, al
     them. How tables are read stands at `tfembed.data.tables.read_table`.
 
     Args:
-        path: Ends in `.csv`, `.tsv`, `.txt` (tab-separated), `.jsonl`, `.ndjson` or `.parquet`.
+        path: Ends in `.csv`, `.tsv`, `.txt` (tab-separated), `.jsonl`, `.ndjson` or `.parquet`; or a DataFrame of
+            pandas or Polars.
         text: The column of texts: its name; or its position from 0, which says that a CSV or TSV has no header.
         label: The column of labels, likewise.
-        validation: Share of the rows, or a second file with the same columns; 0 for none.
+        validation: Share of the rows, or a second file or DataFrame with the same columns; 0 for none.
         test: Likewise.
         seed: The same seed draws the same parts.
         task: `"classification"`, `"multi_label"` or `"regression"`. If None: lists of labels are multi-label, and
@@ -60,7 +62,8 @@ def load_text(  # noqa: PLR0913 - what the columns are and how to split them, al
         >>> load_text(file, validation=0, test=0).class_names
         ('farewell', 'greeting')
     """
-    given = recipe_of(load_text, path, locals())
+    in_memory = any(map(is_frame, (path, validation, test)))  # which cannot be read again
+    recipe = None if in_memory else recipe_of(load_text, path, locals())
     columns = (text, label, groups)
     if label_separator is not None:
         task = task or "multi_label"
@@ -73,18 +76,22 @@ def load_text(  # noqa: PLR0913 - what the columns are and how to split them, al
         seed=seed,
         task=task,
     )
-    return replace(data, recipe=given)
+    return replace(data, recipe=recipe)
 
 
 def _rows(
-    path: str | PathLike[str],
+    path: Any,
     columns: tuple[Column, Column, Column | None],
     label_separator: str | None,
     *,
     is_second: bool = False,
 ) -> Rows:
     text, label, groups = columns
-    table = read_grouped_table(Path(path), (text, label), groups, is_second=is_second)
+    if is_frame(path):
+        is_grouped = groups is not None and not (is_second and groups not in list(path.columns))
+        table = read_frame(path, (text, label, groups) if is_grouped else (text, label))  # type: ignore[arg-type]
+    else:
+        table = read_grouped_table(Path(path), (text, label), groups, is_second=is_second)
     return Rows(
         kind="text",
         examples=as_texts(table.columns[text], table.place),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfembed.data.examples import as_examples
+from tfembed.data.examples import as_examples, as_paths
 from tfembed.embeddings.chunks import Chunk, Failure
 from tfembed.embeddings.embedder import Embedder, check_kind, open_embedder
 from tfembed.embeddings.job import Job, clear, held, make_job
@@ -68,6 +68,8 @@ def embed(encoder: Any, data: Sequence[Any] | np.ndarray) -> np.ndarray:
     """
     kind, examples = as_examples(data, lambda i: f"data[{i}]")
     embedder = open_embedder(encoder, kind)
+    if kind == "text" and embedder.kind == "image":
+        kind, examples = as_examples(as_paths(data), lambda i: f"data[{i}]")
     check_kind(embedder, kind)
     return embedder.embed(examples)
 

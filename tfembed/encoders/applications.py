@@ -19,6 +19,7 @@ from tfembed.encoders.layer_names import named_in_blocks, up_to
 from tfembed.encoders.preprocessing import ImagePreprocessing
 from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import EncoderSpec
+from tfembed.spelling import did_you_mean
 
 _POOLINGS = {None: "avg", "mean": "avg", "max": "max"}
 _FETCH_FAILED = re.compile(r"URL fetch failure on (\S+): (.*)", re.DOTALL)
@@ -51,7 +52,9 @@ def parse_variant(text: str) -> Variant:
     """
     name, _, query = text.partition("?")
     if name not in FAMILIES:
-        raise ValueError(f"keras.applications has no {name!r}: choose one of {', '.join(FAMILIES)}.")
+        raise ValueError(
+            f"keras.applications has no {name!r}.{did_you_mean(name, FAMILIES)} Choose one of {', '.join(FAMILIES)}."
+        )
     options = dict(parse_qsl(query, keep_blank_values=True))
     known = ("size", *FAMILIES[name].options)
     try:

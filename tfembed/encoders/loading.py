@@ -13,6 +13,7 @@ from tfembed.encoders import applications, hub, keras_hub, keras_model
 from tfembed.encoders.catalog import CATALOG
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.hugging_face import loading as hugging_face
+from tfembed.encoders.names import refuse_handle, refuse_kind
 from tfembed.encoders.pytorch import loading as pytorch
 from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import KINDS, EncoderSpec
@@ -26,7 +27,7 @@ def _load_of_kaggle(wanted: Request) -> Encoder:
     return (keras_hub if "keras" in parts[2:3] else hub).load(wanted)
 
 
-# A new source is one module, and one line here.
+# A new source is one module, one line here, and its name in `names`.
 SCHEMES: dict[str, Callable[[Request], Encoder]] = {
     "keras_hub": keras_hub.load,
     "https": hub.load,
@@ -42,7 +43,6 @@ SCHEMES: dict[str, Callable[[Request], Encoder]] = {
     "fasttext": words.load,
 }
 
-_PATH = re.compile(r"^[^:]*[/\\]|\.(pth|pt|bin|safetensors|tar|gz|tgz)$")
 _WHOLE = (keras_hub.load, applications.load, pytorch.load, hugging_face.load)  # sources with their own preprocessing
 
 
@@ -58,6 +58,7 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     sequence_length: int | None = None,
     compute: str = "float32",
     trust: bool = False,
+    name: str | None = None,
 ) -> Encoder:
     """Load a pretrained encoder, frozen.
 
@@ -81,6 +82,8 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
         compute: What the features of the frozen part are computed in: `"float32"`; `"bfloat16"`; or `"auto"`, which
             takes bfloat16 where there is hardware for it and a sample agrees. What is exported stays float32.
         trust: Load files that can do more than hold weights (pickles, modules that write files) as well.
+        name: Name of the encoder, also as a Keras layer, so that two from one handle can be told apart, in a search or
+            in one Keras model; by default that of the handle, and `encoder` as a layer.
 
     Raises:
         ValueError: If the handle is none of these, names something that is no encoder, or one of another kind.
@@ -96,6 +99,7 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     target = spec.handle if spec else handle
     if isinstance(target, str) and target.startswith("resource:"):
         target = str(resource_path(target.removeprefix("resource:")))
+    _check_name(name)
     if kind not in (None, *KINDS):
         raise ValueError(f"Unknown kind {kind!r}: pass one of {', '.join(KINDS)}, or None.")
     wanted = Request(
@@ -111,18 +115,14 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
         trust=trust,
     )
     load = _source_of(wanted)
-    if preprocessing is not None and load in _WHOLE:
-        raise ValueError(f"preprocessing={preprocessing!r}: encoder {wanted.name!r} brings its own. Leave it out.")
-    if signature is not None and load not in (hub.load, _load_of_kaggle):
-        raise ValueError(f"signature={signature!r}: encoder {wanted.name!r} is no SavedModel. Leave it out.")
+    _check_request(wanted, load)
     encoder = load(wanted)
     if kind not in (None, encoder.spec.kind):
-        raise ValueError(
-            f"Encoder {wanted.name!r} embeds {encoder.spec.kind}s alone, no {kind}s. Take another encoder, or one that "
-            "embeds both, such as clip_vit_base_patch32."
-        )
+        refuse_kind(wanted.name, encoder.spec.kind, str(kind))
     used = None if weights is None else os.fspath(weights)
     encoder.spec = replace(encoder.spec, compute=compute, weights=used, licence=_licence(encoder.spec))
+    if name is not None:
+        encoder.spec, encoder.name = replace(encoder.spec, name=name), name
     encoder.unfreeze(False)
     if weights is not None:
         _check_finite(encoder)
@@ -131,6 +131,21 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     if sequence_length is not None:
         encoder.limit_length(sequence_length)
     return encoder
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and (not isinstance(name, str) or not name or "/" in name):
+        raise ValueError(f"name={name!r}: expected a text without '/', which Keras takes as the name of a layer.")
+
+
+def _check_request(wanted: Request, load: Callable[[Request], Encoder]) -> None:
+    """Refuse arguments that the source of an encoder does not take."""
+    if wanted.preprocessing is not None and load in _WHOLE:
+        raise ValueError(
+            f"preprocessing={wanted.preprocessing!r}: encoder {wanted.name!r} brings its own. Leave it out."
+        )
+    if wanted.signature is not None and load not in (hub.load, _load_of_kaggle):
+        raise ValueError(f"signature={wanted.signature!r}: encoder {wanted.name!r} is no SavedModel. Leave it out.")
 
 
 def _check_finite(encoder: Encoder) -> None:
@@ -171,15 +186,5 @@ def _source_of(wanted: Request) -> Callable[[Request], Encoder]:
     if wanted.spec is None and not os.path.exists(wanted.handle):
         if re.fullmatch(r"\w+", wanted.handle) and keras_hub.is_preset(wanted.handle):
             return keras_hub.load
-        if _PATH.search(wanted.handle):
-            raise ValueError(
-                f"There is no file or folder {wanted.handle!r}: expected a SavedModel, a preset or a model of Hugging "
-                "Face as a folder, a .tar.gz, or a file of weights. Check the path."
-            )
-        raise ValueError(
-            f"{wanted.handle!r} is no encoder. Pass a name of the catalogue ({', '.join(CATALOG)}), a folder or "
-            ".tar.gz with a SavedModel, an address such as https://tfhub.dev/google/nnlm-en-dim128/2 or "
-            "https://www.kaggle.com/models/google/nnlm/tensorFlow2/en-dim128/1, hf://owner/name, or a preset of "
-            "KerasHub such as bert_tiny_en_uncased."
-        )
+        refuse_handle(wanted.handle)
     return hub.load

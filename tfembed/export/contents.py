@@ -11,10 +11,10 @@ import keras
 import tensorflow as tf
 
 from tfembed.export.raw_inputs import input_name
+from tfembed.export.versions import RECORD
 from tfembed.features.key import encoder_key
+from tfembed.json_values import to_json
 from tfembed.predict import ModelParts
-
-RECORD = "tfembed.json"
 
 
 def write_contents(folder: Path, parts: ModelParts, about: Mapping[str, Any]) -> None:
@@ -36,7 +36,7 @@ def write_contents(folder: Path, parts: ModelParts, about: Mapping[str, Any]) ->
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    (extra / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+    (extra / RECORD).write_text(to_json(record, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def _record(parts: ModelParts, about: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from safetensors.numpy import load
 
 from tfembed.data import Dataset
 from tfembed.search.about import describe_parts
+from tfembed.search.choice import TEST, choose
 from tfembed.search.folds import make_folds
 from tfembed.search.plan import differences
 from tfembed.search.study import Study
 from tfembed.search.trial import Trial
-from tfembed.search.winner import TEST, choose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,22 +1,29 @@
-"""Logs for TensorBoard: scalars and hyperparameters of each trial, and the winner's embeddings."""
+"""Logs for TensorBoard: scalars and hyperparameters of each trial, and the winner's embeddings.
+
+They are written without TensorFlow, which a report would wait for: a file of events is a row of messages.
+"""
 
 import shutil
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from google.protobuf import text_format
 from safetensors.numpy import load
-from tensorboard.plugins import projector
-from tensorboard.plugins.hparams import api as hparams
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import summary_v2 as hparams
 from tensorboard.plugins.projector import projector_config_pb2
+from tensorboard.plugins.scalar.summary import scalar_pb
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tfembed.data import Dataset
+from tfembed.search.choice import EMBEDDED, embedded_part
 from tfembed.search.study import Study
 from tfembed.search.trial import Trial
-from tfembed.search.winner import EMBEDDED, embedded_part
 
 TENSORBOARD = "tensorboard"
 
@@ -53,24 +60,34 @@ def _write_hyperparameters(study: Study, folder: Path) -> None:
     """What the columns of the HParams page are."""
     names = dict.fromkeys(name for trial in study.trials for name in _values(trial))
     metrics = [hparams.Metric(f"validation/{name}") for name in _metrics(study)]
-    with tf.summary.create_file_writer(str(folder)).as_default(step=0):
-        hparams.hparams_config(hparams=[hparams.HParam(name) for name in names], metrics=metrics)
+    config = hparams.hparams_config_pb(hparams=[hparams.HParam(name) for name in names], metrics=metrics)
+    _write_events(folder, [(0, config)])
 
 
 def _write_trial(study: Study, trial: Trial, folder: Path) -> None:
-    with tf.summary.create_file_writer(str(folder)).as_default():
-        hparams.hparams(_values(trial), trial_id=trial.key)
-        # those of a stopped trial are of a part of the folds, and no rank is to be read from them
-        for name, value in (trial.metrics if trial.state == "completed" else {}).items():
-            tf.summary.scalar(f"validation/{name}", value, step=0)
-        for name, value in (("trained_parameters", trial.trained_parameters), ("seconds", trial.seconds)):
-            tf.summary.scalar(f"cost/{name}", float(value), step=0)
-        epoch = 0
-        for phase in trial.executions[0]["phases"] if trial.executions else ():
-            for name, values in phase["history"].items():
-                for i, value in enumerate(values, 1):
-                    tf.summary.scalar(f"epochs/{name}", value, step=epoch + i)
-            epoch += max((len(values) for values in phase["history"].values()), default=0)
+    events = [(0, hparams.hparams_pb(_values(trial), trial_id=trial.key))]
+    # those of a stopped trial are of a part of the folds, and no rank is to be read from them
+    for name, value in (trial.metrics if trial.state == "completed" else {}).items():
+        events.append((0, scalar_pb(f"validation/{name}", value)))
+    for name, value in (("trained_parameters", trial.trained_parameters), ("seconds", trial.seconds)):
+        events.append((0, scalar_pb(f"cost/{name}", float(value))))
+    epoch = 0
+    for phase in trial.executions[0]["phases"] if trial.executions else ():
+        for name, values in phase["history"].items():
+            events += [(epoch + i, scalar_pb(f"epochs/{name}", value)) for i, value in enumerate(values, 1)]
+        epoch += max((len(values) for values in phase["history"].values()), default=0)
+    folder.mkdir()
+    _write_events(folder, events)
+
+
+def _write_events(folder: Path, events: list[tuple[int, Summary]]) -> None:
+    """Write summaries, each with its step, as one file of events."""
+    now = time.time()
+    with open(folder / f"events.out.tfevents.{int(now)}.tfembed", "xb") as file:
+        writer = RecordWriter(file)
+        writer.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+        for step, summary in events:
+            writer.write(Event(wall_time=now, step=step, summary=summary).SerializeToString())
 
 
 def _write_embeddings(study: Study, data: Dataset | None, folder: Path) -> None:
@@ -87,7 +104,8 @@ def _write_embeddings(study: Study, data: Dataset | None, folder: Path) -> None:
     embedding = projector_config_pb2.EmbeddingInfo(
         tensor_name="winner", tensor_path="embeddings.tsv", metadata_path="labels.tsv"
     )
-    projector.visualize_embeddings(str(folder), projector_config_pb2.ProjectorConfig(embeddings=[embedding]))
+    config = projector_config_pb2.ProjectorConfig(embeddings=[embedding])
+    (folder / "projector_config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
 
 
 def _values(trial: Trial) -> Mapping[str, Any]:

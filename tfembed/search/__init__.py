@@ -5,10 +5,7 @@ candidate is tried, and no phase run twice), `tuner` and `runner` (which one is 
 `study` (what came out), `searching` (all of it together).
 """
 
-from tfembed.search.plan import Plan
-from tfembed.search.searching import search
-from tfembed.search.space import SearchSpace, default_space
-from tfembed.search.study import Study, load_study
-from tfembed.search.trial import Trial
+import lazy_loader
 
-__all__ = ["Plan", "SearchSpace", "Study", "Trial", "default_space", "load_study", "search"]
+# Parts of it are read without waiting for TensorFlow. The names are listed in __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,15 +5,17 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfembed.data import Dataset
-from tfembed.encoders.encoder import Encoder
 from tfembed.installed import installed
 from tfembed.search.folds import content_key
 
+if TYPE_CHECKING:
+    from tfembed.encoders.encoder import Encoder
 
-def about(loaded: Mapping[str, Encoder], data: Dataset, *, default_space: bool) -> dict[str, Any]:
+
+def about(loaded: "Mapping[str, Encoder]", data: Dataset, *, default_space: bool) -> dict[str, Any]:
     """Describe a study for people, as JSON values; no trial depends on any of it.
 
     Args:
@@ -41,7 +43,7 @@ def describe_parts(data: Dataset) -> dict[str, Any]:
     return {"task": data.task, "classes": list(data.class_names), **contents}
 
 
-def _encoder(encoder: Encoder) -> dict[str, Any]:
+def _encoder(encoder: "Encoder") -> dict[str, Any]:
     blocks = [{"name": block.name, "parameters": block.num_parameters} for block in encoder.blocks]
     asked = None if encoder.chooses_length else encoder.sequence_length
     return asdict(encoder.spec) | {"dim": encoder.dim, "blocks": blocks, "sequence_length": asked}

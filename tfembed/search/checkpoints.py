@@ -16,6 +16,7 @@ from safetensors.numpy import load, save
 
 from tfembed.distribution import everywhere
 from tfembed.features.key import encoder_key
+from tfembed.json_values import with_nan
 from tfembed.phases import Phase
 from tfembed.predict import ModelParts
 from tfembed.running import PhaseResult
@@ -60,7 +61,8 @@ class Checkpoints:
             content = (self.folder / f"{key}.safetensors").read_bytes()
             if xxhash.xxh3_128(content).hexdigest() != record["checksum"]:
                 raise ValueError("its checksum does not fit")
-            return PhaseResult(**record["result"]), load(content)
+            history = with_nan(record["result"]["history"])
+            return PhaseResult(**record["result"] | {"history": history}), load(content)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:

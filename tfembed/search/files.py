@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tfembed.json_values import to_json
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file beside and rename it; on the disk before it has its name.
@@ -29,7 +31,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, values: Any) -> None:
     """Write JSON whole; see `write_whole`."""
-    write_whole(path, json.dumps(values, indent=1).encode())
+    write_whole(path, to_json(values, indent=1).encode())
 
 
 def read_json(path: Path) -> Any:

@@ -19,11 +19,11 @@ from tfembed.search.encoders import Encoders
 from tfembed.search.folds import make_folds
 from tfembed.search.plan import Plan
 from tfembed.search.records import Records
-from tfembed.search.runner import Runner, name_of, run_proposed
+from tfembed.search.runner import Runner, is_spent, name_of, run_proposed
 from tfembed.search.space import SearchSpace
 from tfembed.search.trial import Trial
-from tfembed.search.tuner import FOLDER, StudyTuner, make_oracle
-from tfembed.search.workers import Team, run_team, too_many
+from tfembed.search.tuner import FOLDER, StudyTuner, make_oracle, stop_when
+from tfembed.search.workers import CHIEF, Team, run_team, too_many
 from tfembed.search.workshop import Workshop
 
 
@@ -54,7 +54,8 @@ class Job:
             deaths: How many processes died in the place of this one.
         """
         oracle = make_oracle(self.plan, self.space.epochs)
-        if os.environ["KERASTUNER_TUNER_ID"] == "chief":
+        if os.environ["KERASTUNER_TUNER_ID"] == CHIEF:
+            stop_when(oracle, self._is_over)
             StudyTuner(oracle, self.space, self.folder, partial(_not_the_chiefs, self), fresh=False).search()
             return
         for device in tf.config.list_physical_devices("GPU"):
@@ -74,7 +75,13 @@ class Job:
                 self._give_up(runner, number, values, hp)
             return run_proposed(runner, self.space, number, values, hp)
 
-        StudyTuner(oracle, self.space, self.folder, run, fresh=False).search_until(runner.is_over)
+        # The chief says when time is over.
+        StudyTuner(oracle, self.space, self.folder, run, fresh=False).search_until(lambda: False)
+
+    def _is_over(self) -> bool:
+        """True once the minutes are spent by the trials that are recorded."""
+        trials = [trial for trial in Records(self.folder / "trials").all() if trial.number is not None]
+        return is_spent(self.plan, trials, self.workers)
 
     def _give_up(self, runner: Runner, number: int, values: dict[str, Any], hp: Any) -> None:
         """Mark a trial failed in which processes died again and again."""

@@ -4,9 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-import tensorflow as tf
-
 from tfembed.search.files import read_json, write_json
 from tfembed.strategies import Strategy, accelerate
 
@@ -94,6 +91,9 @@ class Plan:
 
 def versions() -> dict[str, str]:
     """Of what the values of a trial come from."""
+    import keras
+    import tensorflow as tf
+
     return {"tensorflow": tf.__version__, "keras": keras.__version__}
 
 
@@ -108,9 +108,8 @@ def begin(folder: Path, described: dict[str, Any]) -> None:
         ValueError: If the folder holds something else, or a study of something else; the message says what differs.
     """
     path = folder / STUDY
+    check_folder(folder)
     if not path.exists():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(f"{folder} exists already and is no study: pass another folder, or remove it first.")
         for name in ("trials", "phases"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         write_json(path, described)
@@ -122,6 +121,17 @@ def begin(folder: Path, described: dict[str, Any]) -> None:
             f"{folder} holds another study: {'; '.join(differing)}. Pass another folder, or remove it first."
         )
     write_json(path, described)
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a folder can be that of a study: a new one, an empty one, or one that holds a study.
+
+    Raises:
+        ValueError: If it holds something else.
+    """
+    is_other = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if is_other and not (folder / STUDY).exists():
+        raise ValueError(f"{folder} exists already and is no study: pass another folder, or remove it first.")
 
 
 def differences(known: Any, now: Any, where: str = "") -> list[str]:

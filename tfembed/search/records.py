@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 from safetensors.numpy import load, save
 
-from tfembed.distribution import everywhere
 from tfembed.search.files import read_json, write_json, write_whole
 from tfembed.search.trial import Trial, trial_from_dict
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Records:
     """
 
     folder: Path
-    distribution: tf.distribute.Strategy | None = None
+    distribution: "tf.distribute.Strategy | None" = None
 
     def find(self, key: str) -> Trial | None:
         """A trial that was run; None if it was not.
@@ -31,7 +33,12 @@ class Records:
             ValueError: If its file was altered or torn.
         """
         path = self.folder / f"{key}.json"
-        return trial_from_dict(read_json(path)) if everywhere(self.distribution, path.exists()) else None
+        is_there = path.exists()
+        if self.distribution is not None:  # imported here, since studies are read without TensorFlow
+            from tfembed.distribution import everywhere
+
+            is_there = everywhere(self.distribution, is_there)
+        return trial_from_dict(read_json(path)) if is_there else None
 
     def add(self, trial: Trial, predictions: dict[str, np.ndarray]) -> None:
         """Keep a trial.

@@ -1,6 +1,6 @@
 """Runner: runs the trials of a study one after the other, unless it is known what they came to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 from tfembed.distribution import everywhere
 from tfembed.search.baselines import MAJORITY, majority, probe, thorough
 from tfembed.search.candidate import Candidate
+from tfembed.search.choice import choose
 from tfembed.search.cost import expected_cost
 from tfembed.search.display import SearchDisplay
 from tfembed.search.plan import Plan
@@ -17,7 +18,6 @@ from tfembed.search.records import Records
 from tfembed.search.space import SearchSpace
 from tfembed.search.trial import Trial
 from tfembed.search.tuner import StudyTuner, make_oracle
-from tfembed.search.winner import choose
 from tfembed.search.workshop import Workshop, try_candidate
 
 
@@ -65,9 +65,8 @@ class Runner:
 
     def is_over(self) -> bool:
         """Whether the minutes are spent."""
-        spent = sum(trial.spent for trial in self.done if trial.number is not None) / self.workers
-        is_left = self.plan.max_minutes is None or spent < 60 * self.plan.max_minutes
-        return not everywhere(self.shop.distribution, is_left)
+        trials = [trial for trial in self.done if trial.number is not None]
+        return not everywhere(self.shop.distribution, not is_spent(self.plan, trials, self.workers))
 
     def catch_up(self) -> None:
         """Note what other processes have run meanwhile."""
@@ -90,6 +89,11 @@ class Runner:
         reasons.append(why_stop(curves[-1], others[-1]))
         reason = on_several_folds(reasons, len(self.shop.folds.datasets))
         return reason if everywhere(self.shop.distribution, reason is not None) else None
+
+
+def is_spent(plan: Plan, trials: Sequence[Trial], workers: int) -> bool:
+    """True once trials have taken the minutes of a plan; so many workers share them."""
+    return plan.max_minutes is not None and sum(trial.spent for trial in trials) / workers >= 60 * plan.max_minutes
 
 
 def run_all(runner: Runner, space: SearchSpace, run_trials: Callable[[], None]) -> None:

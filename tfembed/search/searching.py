@@ -12,12 +12,13 @@ from typing import Any
 import filelock
 import tensorflow as tf
 
-from tfembed.data import Dataset
+from tfembed.data import Dataset, check_dataset
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.loading import load_encoder
 from tfembed.features import FeatureCache
 from tfembed.features.key import encoder_key
 from tfembed.search.about import about, describe_parts
+from tfembed.search.choice import choose
 from tfembed.search.display import SearchDisplay
 from tfembed.search.encoders import Encoders
 from tfembed.search.files import sweep
@@ -29,7 +30,7 @@ from tfembed.search.runner import Runner, run_all, run_trials
 from tfembed.search.space import SearchSpace, default_space
 from tfembed.search.study import Study, load_study
 from tfembed.search.tuner import describe, sketch
-from tfembed.search.winner import choose, crown
+from tfembed.search.winner import crown
 from tfembed.search.workers import Team, team_of, without_role
 from tfembed.strategies import Strategy
 
@@ -109,6 +110,7 @@ def search(  # noqa: PLR0913 - all but three have defaults
         >>> [row.name for row in study.leaderboard if row.score > 0.5][0].startswith("linear")
         True
     """
+    check_dataset(data, "search")
     plan = Plan(
         task=data.task,
         oracle=oracle,
@@ -185,7 +187,9 @@ def _loaders(given: Any, is_shared: bool) -> dict[str, Callable[[], Encoder]]:
     loaders: dict[str, Callable[[], Encoder]] = {}
     for name, each in pairs:
         if name in loaders:
-            raise ValueError(f"Encoder {name!r} is given twice: pass each once.")
+            raise ValueError(
+                f"Encoder {name!r} is given twice: pass each once, or name one of them with load_encoder(..., name=)."
+            )
         if isinstance(each, Encoder) and is_shared:
             raise ValueError(f"Workers load their encoders themselves: pass a handle in the place of {name!r}.")
         if isinstance(each, Encoder):

@@ -3,18 +3,20 @@
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from tfembed.runs import BEST, load_run
+from tfembed.search.choice import RESULT
 from tfembed.search.files import read_json
 from tfembed.search.leaderboard import Row, make_leaderboard
 from tfembed.search.plan import STUDY, Plan
 from tfembed.search.records import Records
 from tfembed.search.trial import Trial
-from tfembed.search.winner import RESULT
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,7 +57,7 @@ class Study:
         """All trials, best first; stopped ones come after those that ran to their end, and failed ones last."""
         return make_leaderboard(self.trials, self.plan, self.predictions)
 
-    def best_model(self) -> keras.Model:
+    def best_model(self) -> "keras.Model":
         """The winner's model, trained on training and validation part with the first seed.
 
         Raises:

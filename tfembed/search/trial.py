@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tfembed.json_values import with_nan
+
 STATES = ("completed", "stopped", "failed")
 
 
@@ -91,7 +93,14 @@ def trial_from_dict(values: dict[str, Any]) -> Trial:
     known = {each.name for each in fields(Trial)}
     if set(values) != known:
         raise ValueError(f"This is no trial: {sorted(set(values) ^ known)} are missing or unknown.")
-    return Trial(**values | {"executions": tuple(values["executions"])})
+    numbers = {name: with_nan(values[name]) for name in ("metrics", "spread")}
+    return Trial(**values | numbers | {"executions": tuple(map(_execution, values["executions"]))})
+
+
+def _execution(values: dict[str, Any]) -> dict[str, Any]:
+    """An execution as it was before it was written as JSON, which has no NaN."""
+    phases = [phase | {"history": with_nan(phase["history"])} for phase in values["phases"]]
+    return values | {"metrics": with_nan(values["metrics"]), "phases": phases}
 
 
 def summarize(executions: list[dict[str, Any]], sizes: list[int]) -> tuple[dict[str, float], dict[str, float]]:

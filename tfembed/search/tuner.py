@@ -90,6 +90,17 @@ class StudyTuner(keras_tuner.Tuner):
         return sorted(running, key=lambda trial: cost(trial.hyperparameters))
 
 
+def stop_when(oracle: keras_tuner.Oracle, is_over: Callable[[], bool]) -> keras_tuner.Oracle:
+    """Have an oracle propose no more trials once time is over, and return it.
+
+    A chief must do so itself: it waits for workers that leave without having been told to.
+    """
+    propose = oracle.populate_space
+    stop = {"status": kt_trial.TrialStatus.STOPPED}
+    oracle.populate_space = lambda trial_id: stop if is_over() else propose(trial_id)
+    return oracle
+
+
 def make_oracle(plan: Plan, epochs: int) -> keras_tuner.Oracle:
     """keras-tuner's oracle of a plan.
 

@@ -1,7 +1,6 @@
 """The winner: trained again on all that is not test, and measured on the test part, which nothing else has touched."""
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,37 +9,20 @@ import keras
 import numpy as np
 from safetensors.numpy import save
 
-from tfembed.data import Dataset, Split
+from tfembed.data import Dataset
 from tfembed.distribution import everywhere
 from tfembed.encoders.encoder import INPUTS
 from tfembed.intervals import confidence_intervals
 from tfembed.predict import evaluate, parts_of, predict
 from tfembed.runs import BEST, save_run
 from tfembed.search.candidate import candidate_from_dict
+from tfembed.search.choice import EMBEDDED, RESULT, TEST, embedded_part
 from tfembed.search.files import read_json, write_json, write_whole
 from tfembed.search.folds import content_key, pooled
-from tfembed.search.leaderboard import ranking
-from tfembed.search.plan import Plan
 from tfembed.search.session import Session
 from tfembed.search.trial import Trial
 from tfembed.search.workshop import Workshop
 from tfembed.strategies import Strategy
-
-RESULT, TEST, EMBEDDED = "result.json", "test.safetensors", "embeddings.safetensors"
-_MOST_EMBEDDED = 1_000  # examples that a projector shows with ease
-
-
-def choose(trials: Sequence[Trial], plan: Plan) -> Trial:
-    """The best of the trials and baselines that ran to their end and have a model.
-
-    Raises:
-        ValueError: If there is none; the message says why the first one failed.
-    """
-    eligible = [trial for trial in trials if trial.state == "completed" and trial.candidate is not None]
-    if not eligible:
-        reasons = [f"{trial.name}: {trial.reason}" for trial in trials if trial.reason]
-        raise ValueError(f"No trial ran to its end. {reasons[0] if reasons else ''}")
-    return min(eligible, key=lambda trial: ranking(trial, plan))
 
 
 def settle(strategy: Strategy, trial: Trial) -> Strategy:
@@ -106,6 +88,7 @@ def crown(shop: Workshop, trial: Trial, data: Dataset, folder: Path) -> dict[str
             _keep_embeddings(shop, model, data, folder)
             record: dict[str, Any] = {
                 "data": data.source,
+                "kind": data.kind,
                 "encoder": candidate.encoder,
                 "class_names": list(data.class_names),
             }
@@ -124,12 +107,6 @@ def _take_temperature(model: keras.Model, trial: Trial) -> None:
     found = [execution["temperature"] for execution in trial.executions if execution["temperature"] is not None]
     if found:
         parts_of(model).last.temperature.assign(float(np.exp(np.mean(np.log(found)))))
-
-
-def embedded_part(data: Dataset) -> Split:
-    """The examples whose embeddings are kept: the first of the validation part, or of all but the test part."""
-    part = data.validation if len(data.validation) else data.train
-    return part.subset(np.arange(min(len(part), _MOST_EMBEDDED)))
 
 
 def _keep_embeddings(shop: Workshop, model: keras.Model, data: Dataset, folder: Path) -> None:

@@ -3,24 +3,35 @@
 The chief is a process with the oracle, and each worker one that asks it for trials; they find each other by
 keras-tuner's environment variables. On this machine they are set here; on several they are set by hand, and each
 machine starts the process that they name.
+
+keras-tuner's chief leaves when no worker that ever asked it is left, and a worker that asks later waits for it for
+hours; a chief that no worker asks again waits for ever. So the end is decided here, by whoever started the processes.
 """
 
+import logging
 import multiprocessing
 import multiprocessing.connection
 import os
 import re
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import cloudpickle
 
 CHIEF, _NAME, _ADDRESS = "chief", "KERASTUNER_TUNER_ID", ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 _TICK = 1.0  # seconds
+_GRACE = 5.0  # seconds
 _MOST_DEATHS = 3  # of a worker's processes in one trial
+# Seconds without a chief on another machine: until it is said, until it is given up before it was ever there, and until
+# one that was there is taken to have left.
+_SAID_AFTER, _GIVEN_UP_AFTER, _GONE_AFTER = 30.0, 1800.0, 20.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +90,47 @@ class _Worker:
     deaths: int = 0
 
 
-def run_team(job: Any, team: Team, devices: int, on_tick: Callable[[], None]) -> None:
-    """Run a team's processes until the chief has no more trials.
+@dataclass(slots=True)
+class _FarChief:
+    """The chief on another machine, as far as it can be told from here: whether something listens at its address.
 
-    A worker's process that dies, killed or out of memory, is replaced by another one, which is given the same trial and
+    Attributes:
+        address: Host and port.
+        seen: Time at which it was last there.
+        was_there: True once it was.
+        is_said: True once it was said that it is waited for.
+    """
+
+    address: tuple[str, int]
+    seen: float = field(default_factory=time.monotonic)
+    was_there: bool = False
+    is_said: bool = False
+
+    def has_left(self) -> bool:
+        """Look for it; True if it was there and is no more.
+
+        Raises:
+            ConnectionError: If it never came.
+        """
+        with suppress(OSError), socket.create_connection(self.address, timeout=_TICK):
+            self.seen, self.was_there = time.monotonic(), True
+            return False
+        away, where = time.monotonic() - self.seen, ":".join(map(str, self.address))
+        if not self.was_there and away > _GIVEN_UP_AFTER:
+            raise ConnectionError(
+                f"No chief answers at {where}: the search is over, or was not begun. Start the chief first."
+            )
+        if not self.was_there and away > _SAID_AFTER and not self.is_said:
+            self.is_said = True
+            logger.warning("waiting for the chief at %s", where)
+        return self.was_there and away > _GONE_AFTER
+
+
+def run_team(job: Any, team: Team, devices: int, on_tick: Callable[[], None]) -> None:
+    """Run a team's processes until the chief has no more trials, or no worker that would ask it is left.
+
+    A chief ends only when no trial runs, so that workers that are left then have nothing to do, and are ended. A
+    worker's process that dies, killed or out of memory, is replaced by another one, which is given the same trial and
     goes on from its last phase. A trial in which three processes died is marked failed.
 
     Args:
@@ -94,10 +142,12 @@ def run_team(job: Any, team: Team, devices: int, on_tick: Callable[[], None]) ->
 
     Raises:
         RuntimeError: If the chief dies, or all workers do.
+        ConnectionError: If the chief on another machine never came.
     """
     packed = cloudpickle.dumps(job)
     everyone = [_Worker(role) for role in team.roles]
     workers = [each for each in everyone if each.role != CHIEF]
+    far_chief = None if team.leads else _FarChief((team.address[_ADDRESS[0]], int(team.address[_ADDRESS[1]])))
 
     def start(one: _Worker) -> None:
         place = int(one.role.rpartition("-")[2]) % devices if devices and one.role != CHIEF else ""
@@ -112,6 +162,9 @@ def run_team(job: Any, team: Team, devices: int, on_tick: Callable[[], None]) ->
             on_tick()
             for each in running:
                 _replace_if_dead(each, start)
+            if _is_over(everyone) or (far_chief is not None and far_chief.has_left()):
+                _let_end(workers)
+                break
         if workers and all(worker.deaths > _MOST_DEATHS for worker in workers):
             raise RuntimeError(
                 f"All {len(workers)} workers died again and again: see what they said, or try workers=1."
@@ -121,6 +174,20 @@ def run_team(job: Any, team: Team, devices: int, on_tick: Callable[[], None]) ->
             if process is not None and process.is_alive():
                 process.kill()
                 process.join()
+
+
+def _is_over(everyone: list[_Worker]) -> bool:
+    """True once the chief has ended, or all workers have; what is left then waits for what will not come."""
+    chief = [each for each in everyone if each.role == CHIEF]
+    workers = [each for each in everyone if each.role != CHIEF]
+    return any(each.process is None for each in chief) or bool(workers and all(e.process is None for e in workers))
+
+
+def _let_end(workers: list[_Worker]) -> None:
+    """Wait a moment for workers that the chief has told to stop; one that has not begun to ask it would never end."""
+    until = time.monotonic() + _GRACE
+    for process in (each.process for each in workers if each.process is not None):
+        process.join(max(0.0, until - time.monotonic()))
 
 
 def _replace_if_dead(worker: _Worker, start: Callable[[_Worker], None]) -> None:

@@ -6,19 +6,22 @@ from typing import Any
 
 import grpc
 import numpy as np
-from tensorflow.core.framework import types_pb2
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
 
 from tfembed.serving.client_errors import ERRORS, BadRequestError, BusyError, ServerError
 from tfembed.serving.client_examples import SignatureInfo
 from tfembed.serving.client_options import ClientOptions, Target
+from tfembed.serving.protos import importing_messages
 from tfembed.serving.tensors import read_tensor, write_tensor
+
+with importing_messages():
+    from tensorflow.core.framework import types_pb2
+    from tensorflow_serving.apis import (
+        get_model_metadata_pb2,
+        get_model_status_pb2,
+        model_service_pb2_grpc,
+        predict_pb2,
+        prediction_service_pb2_grpc,
+    )
 
 
 class GrpcClient:

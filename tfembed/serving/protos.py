@@ -1,6 +1,11 @@
 """Text protos of flags: those that tensorflow-serving-api has, and those that it leaves out, declared here."""
 
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from google.protobuf import (
@@ -10,6 +15,27 @@ from google.protobuf import (
     text_format,
     wrappers_pb2,  # noqa: F401 - puts the wrappers into the pool
 )
+
+
+@contextmanager
+def importing_messages() -> Iterator[None]:
+    """Import messages of TensorFlow and of TensorFlow Serving, without waiting seconds for TensorFlow itself.
+
+    The modules of messages stand by themselves, but lie in TensorFlow's package, which is imported with the first of
+    them. Meanwhile an empty package with the same folder has its name; a later import of TensorFlow is a whole one.
+    """
+    spec = importlib.util.find_spec("tensorflow") if "tensorflow" not in sys.modules else None
+    if spec is None:
+        yield
+        return
+    package = ModuleType("tensorflow")
+    package.__path__ = list(spec.submodule_search_locations or ())
+    sys.modules["tensorflow"] = package
+    try:
+        yield
+    finally:
+        del sys.modules["tensorflow"]
+
 
 _INT64, _BOOL, _STRING = ("google.protobuf.Int64Value", "google.protobuf.BoolValue", "google.protobuf.StringValue")
 # Per message: the fields with their types; a list for repeated ones. Names and types are those of TensorFlow Serving.

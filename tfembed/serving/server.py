@@ -16,6 +16,7 @@ from tfembed.serving.grpc_service import GrpcOptions, GrpcServer
 from tfembed.serving.inference import run_directly
 from tfembed.serving.limits import http_protocol
 from tfembed.serving.metrics import Metrics
+from tfembed.serving.ports import check_port, listen
 from tfembed.serving.service import Service, loader
 from tfembed.serving.settings import Settings
 from tfembed.serving.status import ServingError
@@ -54,7 +55,8 @@ def run_server(settings: Settings, say: Callable[[str], None] = lambda line: Non
     grpc_options = _grpc_options(settings)
     metrics = Metrics()
     with ExitStack() as stack:
-        rest_socket = stack.enter_context(_listen(settings.host, settings.rest_api_port))
+        check_port("gRPC", settings.host, settings.port, "--port")  # before models are loaded, which takes long
+        rest_socket = stack.enter_context(listen("REST", settings.host, settings.rest_api_port, "--rest_api_port"))
         store = ModelStore(
             loader(settings.load_options(), metrics),
             allow_unavailable_labels=settings.allow_version_labels_for_unavailable_models,
@@ -144,18 +146,6 @@ def _watch(settings: Settings, store: ModelStore, say: Callable[[str], None]) ->
 def _bracketed(host: str) -> str:
     """A host as it stands before a port."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
-
-
-@contextmanager
-def _listen(host: str, port: int) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((host.strip("[]"), port))
-        except OSError as error:
-            raise OSError(f"REST cannot listen on {host}:{port}: {error.strerror}") from error
-        yield listening
 
 
 @contextmanager

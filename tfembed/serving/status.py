@@ -1,8 +1,7 @@
 """What a request came to: TensorFlow's error codes, and what they are in HTTP and gRPC."""
 
+import sys
 from enum import Enum
-
-import tensorflow as tf
 
 
 class Code(Enum):
@@ -76,7 +75,8 @@ def failure(error: BaseException) -> ServingError:
     """
     if isinstance(error, ServingError):
         return error
-    if isinstance(error, tf.errors.OpError):
+    tf = sys.modules.get("tensorflow")  # without it, which a client does not import, no error is TensorFlow's
+    if tf is not None and isinstance(error, tf.errors.OpError):
         return ServingError(_BY_NUMBER.get(error.error_code, Code.UNKNOWN), error.message)
     if isinstance(error, MemoryError):
         return ServingError(Code.RESOURCE_EXHAUSTED, "The request needs more memory than there is.")

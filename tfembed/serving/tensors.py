@@ -1,28 +1,47 @@
-"""Arrays and TensorProtos: read whatever a client sent, write as TensorFlow Serving does."""
+"""Arrays and TensorProtos: read whatever a client sent, write as TensorFlow Serving does. Waits for no TensorFlow."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
 import numpy as np
-import tensorflow as tf
 
+from tfembed.serving.protos import importing_messages
 from tfembed.serving.status import invalid
+
+with importing_messages():
+    from tensorflow.core.framework.types_pb2 import DataType
 
 MAX_BYTES = 1 << 30  # of one tensor; a few bytes can claim a shape of any size
 
+_FLOATS = {"DT_FLOAT": np.float32, "DT_DOUBLE": np.float64}
+_HALVES = {"DT_HALF": np.float16, "DT_BFLOAT16": ml_dtypes.bfloat16}
+_COMPLEX = {"DT_COMPLEX64": np.complex64, "DT_COMPLEX128": np.complex128}
+_WHOLE = {f"DT_{kind}{bits}": np.dtype(f"{kind.lower()}{bits}") for kind in ("INT", "UINT") for bits in (8, 16, 32, 64)}
+# The NumPy type of each DataType by its number, and the number by NumPy's name; a string is an object.
+_TYPES: dict[int, np.dtype] = {
+    DataType.Value(name): np.dtype(kind)
+    for name, kind in {**_FLOATS, **_HALVES, **_COMPLEX, **_WHOLE, "DT_BOOL": np.bool_, "DT_STRING": object}.items()
+}
+_ENUMS = {dtype.name: enum for enum, dtype in _TYPES.items()}
 # Of each type: the field that holds its values one by one, and what a value is turned into before.
-_FIELDS: dict[Any, tuple[str, Any]] = {
-    tf.float32: ("float_val", np.float32),
-    tf.float64: ("double_val", np.float64),
-    tf.int32: ("int_val", np.int32),
-    tf.int16: ("int_val", np.int32),
-    tf.int8: ("int_val", np.int32),
-    tf.uint8: ("int_val", np.int32),
-    tf.uint16: ("int_val", np.int32),
-    tf.int64: ("int64_val", np.int64),
-    tf.uint32: ("uint32_val", np.uint32),
-    tf.uint64: ("uint64_val", np.uint64),
-    tf.bool: ("bool_val", np.bool_),
+_FIELDS: dict[str, tuple[str, Any]] = {
+    "float32": ("float_val", np.float32),
+    "float64": ("double_val", np.float64),
+    "int32": ("int_val", np.int32),
+    "int16": ("int_val", np.int32),
+    "int8": ("int_val", np.int32),
+    "uint8": ("int_val", np.int32),
+    "uint16": ("int_val", np.int32),
+    "int64": ("int64_val", np.int64),
+    "uint32": ("uint32_val", np.uint32),
+    "uint64": ("uint64_val", np.uint64),
+    "bool": ("bool_val", np.bool_),
+    "float16": ("half_val", np.uint16),
+    "bfloat16": ("half_val", np.uint16),
+    "complex64": ("scomplex_val", np.float32),
+    "complex128": ("dcomplex_val", np.float64),
+    "object": ("string_val", None),
 }
 
 
@@ -33,23 +52,37 @@ def read_tensor(name: str, proto: Any) -> np.ndarray:
         ServingError: If it holds no tensor, or one beyond MAX_BYTES.
 
     Example:
+        >>> import tensorflow as tf
         >>> read_tensor("x", tf.make_tensor_proto([1.0, 2.0]))
         array([1., 2.], dtype=float32)
     """
     shape = [dimension.size for dimension in proto.tensor_shape.dim]
     try:
-        dtype = tf.dtypes.as_dtype(proto.dtype)
+        dtype = _TYPES[proto.dtype]
         size = 1
         for dimension in shape:
             size *= dimension
-        if min(shape, default=0) < 0 or proto.tensor_shape.unknown_rank or size * max(dtype.size or 1, 1) > MAX_BYTES:
+        if min(shape, default=0) < 0 or proto.tensor_shape.unknown_rank or size * dtype.itemsize > MAX_BYTES:
             raise ValueError(f"shape {shape}")
         if size and not proto.tensor_content and not _has_values(proto):
-            return np.full(shape, b"", object) if dtype == tf.string else np.zeros(shape, dtype.as_numpy_dtype)
-        array = tf.make_ndarray(proto)
+            return np.full(shape, b"", object) if dtype.kind == "O" else np.zeros(shape, dtype)
+        if proto.tensor_content and dtype.kind != "O":
+            return np.frombuffer(proto.tensor_content, dtype).copy().reshape(shape)
+        return _from_values(getattr(proto, _FIELDS[dtype.name][0]), dtype, size).reshape(shape)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise invalid(f"tensor parsing error: {name}") from error
-    return array if isinstance(array, np.ndarray) else np.asarray(array)
+
+
+def _from_values(values: Sequence[Any], dtype: np.dtype, size: int) -> np.ndarray:
+    """An array of so many values, of which the last one that is there stands for those that are not."""
+    if dtype.kind == "O":
+        array = np.empty(len(values), object)
+        array[:] = values
+    elif dtype.kind == "c" or dtype.name in ("float16", "bfloat16"):
+        array = np.array(values, _FIELDS[dtype.name][1]).view(dtype)
+    else:
+        array = np.fromiter(values, dtype, len(values))  # which refuses what the type has no room for
+    return array if len(array) == size else np.pad(array, (0, size - len(array)), "edge")
 
 
 def write_tensor(array: np.ndarray, proto: Any) -> None:
@@ -61,47 +94,45 @@ def write_tensor(array: np.ndarray, proto: Any) -> None:
     array = np.asarray(array)
     for size in array.shape:
         proto.tensor_shape.dim.add().size = size
-    if array.dtype == object or array.dtype.kind in "SU":
-        proto.dtype = tf.string.as_datatype_enum
-        proto.string_val.extend(_as_bytes(value) for value in array.ravel().tolist())
-        return
-    dtype = tf.dtypes.as_dtype(array.dtype)
-    proto.dtype = dtype.as_datatype_enum
-    if dtype in (tf.float16, tf.bfloat16):
-        proto.half_val.extend(array.ravel().view(np.uint16).tolist())
-    elif dtype in (tf.complex64, tf.complex128):
-        part = np.float32 if dtype == tf.complex64 else np.float64
-        field = proto.scomplex_val if dtype == tf.complex64 else proto.dcomplex_val
-        field.extend(np.ascontiguousarray(array).ravel().view(part).tolist())
-    elif dtype in _FIELDS:
-        field_name, kind = _FIELDS[dtype]
-        getattr(proto, field_name).extend(array.ravel().astype(kind).tolist())
+    proto.dtype = enum_of(array)
+    dtype = _TYPES[proto.dtype]
+    field_name, kind = _FIELDS[dtype.name]
+    field = getattr(proto, field_name)
+    if dtype.kind == "O":
+        field.extend(_as_bytes(value) for value in array.ravel().tolist())
+    elif dtype.kind == "c" or field_name == "half_val":
+        field.extend(np.ascontiguousarray(array).ravel().view(kind).tolist())
     else:
-        proto.tensor_content = np.ascontiguousarray(array).tobytes()
+        field.extend(array.ravel().astype(kind).tolist())
 
 
 def numpy_type(enum: int) -> Any:
     """The NumPy type of a DataType's number; object for strings."""
-    return object if enum == tf.string.as_datatype_enum else tf.dtypes.as_dtype(enum).as_numpy_dtype
+    dtype = _TYPES[enum]
+    return object if dtype.kind == "O" else dtype.type
 
 
 def type_name(enum: int) -> str:
     """What TensorFlow calls a type in messages, such as float or int32.
 
     Example:
-        >>> type_name(1), type_name(tf.complex64.as_datatype_enum)
+        >>> type_name(1), type_name(8)
         ('float', 'complex64')
     """
-    return {"float32": "float", "float64": "double", "float16": "half"}.get(name := tf.dtypes.as_dtype(enum).name, name)
+    return DataType.Name(enum).removeprefix("DT_").lower()
 
 
 def enum_of(array: np.ndarray) -> int:
-    """The DataType's number of an array."""
-    if array.dtype == object or array.dtype.kind in "SU":
-        return tf.string.as_datatype_enum
-    if array.dtype == ml_dtypes.bfloat16:
-        return tf.bfloat16.as_datatype_enum
-    return tf.dtypes.as_dtype(array.dtype).as_datatype_enum
+    """The DataType's number of an array.
+
+    Raises:
+        ServingError: If TensorFlow has no such type.
+    """
+    if array.dtype.kind in "OSU":
+        return DataType.Value("DT_STRING")
+    if array.dtype.name not in _ENUMS:
+        raise invalid(f"{array.dtype} is no type of TensorFlow")
+    return _ENUMS[array.dtype.name]
 
 
 def _has_values(proto: Any) -> bool:
