@@ -34,7 +34,7 @@ LEVELS = (
     ("description",),  # what a strategy does to an encoder, in words
     ("startup",),
     ("encoders", "heads", "solution", "phases", "data", "progress"),
-    ("saved_model", "resources", "serving", "installed", "allocator", "registration"),
+    ("saved_model", "resources", "serving", "installed", "allocator", "registration", "backend"),
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 FENCES = {

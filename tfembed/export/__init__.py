@@ -1,8 +1,6 @@
 """Export for TF Serving: versions of a model, each checked before it is published."""
 
-from tfembed.export.exporting import export
-from tfembed.export.gate import ExportError
-from tfembed.export.module import export_module
-from tfembed.export.versions import Version, rollback, versions
+import lazy_loader
 
-__all__ = ["ExportError", "Version", "export", "export_module", "rollback", "versions"]
+# `tfembed doctor` and `tfembed versions` read exports without TensorFlow.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,10 +11,9 @@ import keras
 import tensorflow as tf
 
 from tfembed.export.raw_inputs import input_name
+from tfembed.export.versions import RECORD
 from tfembed.features.key import encoder_key
 from tfembed.predict import ModelParts
-
-RECORD = "tfembed.json"
 
 
 def write_contents(folder: Path, parts: ModelParts, about: Mapping[str, Any]) -> None:

@@ -14,8 +14,7 @@ from typing import Any
 
 import filelock
 
-from tfembed.export.contents import RECORD
-
+RECORD = "tfembed.json"
 _ASIDE = ".incomplete-"
 _WITHDRAWN = re.compile(r"\.withdrawn-(\d+)")
 CONFIG = "models.config"
