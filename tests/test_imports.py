@@ -36,7 +36,8 @@ LEVELS = (
     ("encoders", "head_layers", "solution", "phases", "data"),
     ("heads", "startup"),
     ("progress",),
-    ("saved_model", "resources", "serving", "installed", "allocator", "registration", "spelling", "json_values"),
+    ("saved_model", "resources", "serving", "installed", "allocator", "registration", "spelling"),
+    ("backend", "json_values"),
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 FENCES = {

@@ -13,6 +13,8 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from tfembed.backend import NEEDED, backend_advice
+from tfembed.encoders.minilm_package import INSTALL
 from tfembed.installed import installed, version_of
 
 _SECONDS = 300  # a fresh process may import for a while
@@ -37,7 +39,7 @@ class Examination:
 
     Attributes:
         versions: By name; None for what is not installed.
-        machine: What a fresh process found: `devices`, `cpu`, `memory`, `bfloat16`, `xla`, `imports`.
+        machine: What a fresh process found: `devices`, `cpu`, `memory`, `bfloat16`, `xla`, `imports`, `encoder`.
         cache: `folder`, `bytes` in it, and what is `free` on its disk.
         findings: None where all is well.
     """
@@ -64,7 +66,7 @@ def examine(look: Callable[[], dict[str, Any]] | None = None) -> Examination:
     """
     machine = (look or look_at_machine)()
     broken = [_not_imported(name, error) for name, error in machine.get("imports", {}).items() if error]
-    findings = (*broken, *_unmet(), *_unlike())
+    findings = (*broken, *_other_backend(), *_unmet(), *_unlike(), *_useless_encoder(machine))
     return Examination(versions=installed(), machine=machine, cache=look_at_cache(), findings=findings)
 
 
@@ -97,7 +99,7 @@ def look_at_machine() -> dict[str, Any]:
     """Have a fresh process import what there is and say what it finds; see `doctor_check`."""
     script = Path(__file__).with_name("doctor_check.py")
     command = [sys.executable, str(script)]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": NEEDED}
     try:
         run = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=_SECONDS, env=environment, errors="replace"
@@ -119,6 +121,20 @@ def look_at_cache() -> dict[str, Any]:
     there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
     taken = sum(entry.num_bytes for entry in FeatureStore(folder).entries()) if folder.exists() else 0
     return {"folder": str(folder), "bytes": taken, "free": shutil.disk_usage(there).free}
+
+
+def _other_backend() -> list[Finding]:
+    """Another backend of Keras than the one that tfembed needs."""
+    advice = backend_advice()
+    return [] if advice is None else [Finding(what="tfembed needs the TensorFlow backend", todo=advice)]
+
+
+def _useless_encoder(machine: Mapping[str, Any]) -> list[Finding]:
+    """An encoder of texts, the one taken by default, that fails."""
+    encoder = machine.get("encoder") or {"error": None}
+    if encoder["error"] is None:
+        return []
+    return [Finding(what=f"encoder {encoder['name']} does not work: {encoder['error']}", todo=INSTALL)]
 
 
 def _unmet() -> list[Finding]:

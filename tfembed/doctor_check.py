@@ -10,6 +10,7 @@ import warnings
 from typing import Any
 
 IMPORTS = ("tensorflow", "tensorflow_text", "keras", "keras_hub", "keras_tuner", "tensorflow_hub")
+DEFAULT_ENCODER = "minilm"
 # What multiplies matrices quickly, of Intel, AMD and Arm.
 _FEATURES = (
     "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "sve", "bf16",
@@ -21,6 +22,8 @@ def look() -> dict[str, Any]:
     found: dict[str, Any] = {"imports": {name: _try(name) for name in IMPORTS}, "cpu": _cpu(), "memory": _memory()}
     if found["imports"]["tensorflow"] is None:
         found |= {"devices": _devices(), "bfloat16": _bfloat16(), "xla": _xla()}
+    if not any(found["imports"].values()):
+        found["encoder"] = _encoder()
     return found
 
 
@@ -106,6 +109,24 @@ def _xla() -> str | None:
         return None if float(double(tf.constant(2.0))) == 4.0 else "it computes wrong sums"
     except Exception as error:
         return " ".join(str(error).split())[:300]
+
+
+def _encoder() -> dict[str, Any]:
+    """The encoder that texts get by default: `dim`, None if it has yet to be downloaded; `error`, None if it works."""
+    from tfembed.encoders.catalog import CATALOG
+    from tfembed.encoders.keras_hub import is_local, is_preset
+    from tfembed.encoders.loading import load_encoder
+
+    preset = CATALOG[DEFAULT_ENCODER].handle.removeprefix("keras_hub:")
+    dim = error = None
+    try:
+        if is_local(preset):
+            dim = load_encoder(DEFAULT_ENCODER)(["a text"]).shape[1]
+        elif not is_preset(preset):
+            error = f"KerasHub has no preset {preset}"
+    except Exception as failure:
+        error = f"{type(failure).__name__}: {' '.join(str(failure).split())[:300]}"
+    return {"name": DEFAULT_ENCODER, "dim": dim, "error": error}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Which versions are installed of what tfembed stands on. Imports none of it."""
 
 import platform
+from contextlib import suppress
 from importlib import metadata
 
 DISTRIBUTIONS = (
@@ -16,6 +17,9 @@ DISTRIBUTIONS = (
     "numpy",
 )
 
+# Distributions that bring the same package under another name.
+_SAME = {"tensorflow": ("tensorflow-cpu",)}
+
 
 def installed() -> dict[str, str | None]:
     """The version of Python and of each distribution; None for one that is not installed.
@@ -28,13 +32,13 @@ def installed() -> dict[str, str | None]:
 
 
 def version_of(distribution: str) -> str | None:
-    """The version of a distribution; None where it is not installed.
+    """The version of a distribution, or of one that brings the same package; None where there is none.
 
     Example:
         >>> version_of("no-such-thing") is None
         True
     """
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
+    for name in (distribution, *_SAME.get(distribution, ())):
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return None

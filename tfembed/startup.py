@@ -4,6 +4,7 @@ import os
 import sys
 
 from tfembed.allocator import keep_freed_memory
+from tfembed.backend import check_backend
 
 
 def in_notebook() -> bool:
@@ -12,7 +13,12 @@ def in_notebook() -> bool:
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow without what it logs before it begins to obey TF_CPP_MIN_LOG_LEVEL."""
+    """Import TensorFlow without what it logs before it begins to obey TF_CPP_MIN_LOG_LEVEL.
+
+    Raises:
+        ValueError: If Keras is set to another backend.
+    """
+    check_backend()
     if "tensorflow" in sys.modules or os.environ.get("TFEMBED_DEBUG"):
         return
     from tfembed.progress import waiting

