@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 import tfembed as te
-from tfembed.encoders.default import FOR_CHARACTERS, FOR_PHOTOGRAPHS, default_encoder
 from tfembed.spelling import did_you_mean
 
 _SAMPLE_LABELS = {"intents": "intent", "reviews": "sentiment"}
@@ -85,6 +84,8 @@ def encoder_of(handle: str | None, kind: str) -> str:
         handle: What `--encoder` says; None if it was left out.
         kind: Kind of the data.
     """
+    from tfembed.encoders.default import FOR_CHARACTERS, FOR_PHOTOGRAPHS, default_encoder
+
     if handle:
         return handle
     chosen = default_encoder(kind)
