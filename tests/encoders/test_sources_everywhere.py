@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import plain_modules
 import pytest
 import tensorflow as tf
 import tiny_vectors
@@ -50,6 +51,10 @@ def write_resnet(folder: Path) -> str:
 def write_words(folder: Path) -> str:
     folder.mkdir()
     return f"glove:{tiny_vectors.write_text(folder / 'words.txt')}"
+
+
+def write_module(folder: Path) -> str:
+    return plain_modules.write(plain_modules.Images(), folder)
 
 
 def write_keras(folder: Path) -> str:
@@ -135,6 +140,8 @@ SOURCES = {
     "keras.applications VGG16": application("VGG16?size=32"),
     "timm resnet": Source(write=write_resnet, kind="image"),
     "word vectors": Source(write=write_words, blocks=("embeddings",)),
+    "a tf.Module": Source(write=write_module, kind="image", blocks=("stem", "top")),
+    "signatures": Source(write=plain_modules.write_keras_export, kind="image", blocks=("stem", "top")),
     "a Keras model": Source(write=write_keras, kind="image", blocks=("maps", "vector")),
 }
 # Keys, training and files take seconds: of each kind of body and of preprocessing one, with what is unfrozen.

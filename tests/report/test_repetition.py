@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import plain_modules
 import pytest
 from tiny_encoders import tiny_text_encoder
 
@@ -59,6 +60,13 @@ def test_an_encoder_is_loaded_as_it_was(image_data: te.Dataset) -> None:
     again = eval(_load_encoder("minilm", described["minilm"]), names)
     assert (again.compute, again.sequence_length, again.chooses_length) == ("bfloat16", 24, False)
     assert _load_encoder("minilm", described["plain"]) == "te.load_encoder('minilm')"
+
+
+def test_a_signature_is_part_of_how_an_encoder_is_loaded(tmp_path: Path, image_data: te.Dataset) -> None:
+    """A SavedModel with signatures alone is loaded by the same signature and output."""
+    given = te.load_encoder(plain_modules.write_keras_export(tmp_path / "module"))
+    described = about({"mine": given}, image_data, default_space=True)["encoders"]["mine"]
+    assert _load_encoder("mine", described).endswith("output='output_0', signature='serving_default')")
 
 
 def test_commands_name_the_folder(typed: dict[str, str], text_study: te.Study) -> None:

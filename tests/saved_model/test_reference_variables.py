@@ -111,3 +111,19 @@ def test_it_is_written_anew_once(module: tuple[str, np.ndarray], cache: Path) ->
     assert with_resource_variables(found, str(cache)) == found
     assert Path(module[0], "saved_model.pb").read_bytes() == before
     assert [path.name for path in cache.iterdir()] == [Path(found).name]
+
+
+def test_what_is_no_module_of_tf1_hub_trains(module: tuple[str, np.ndarray]) -> None:
+    """A SavedModel of TF1 for TensorFlow Serving gives the same by its signature, and gradients reach its blocks."""
+    (Path(module[0]) / "tfhub_module.pb").unlink()
+    encoder = te.load_encoder(module[0], output="default")
+    assert encoder.spec.signature == "default"
+    np.testing.assert_allclose(encoder(TEXTS), module[1], atol=1e-5)
+    prefix, suffix = encoder.cut(1)
+    np.testing.assert_allclose(suffix(prefix(TEXTS)), module[1], atol=1e-5)
+    encoder.unfreeze(["dnn"])
+    assert encoder.flags == [False, True, False]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(encoder(TEXTS, training=True) ** 2)
+    (gradient,) = tape.gradient(loss, [variable.value for variable in encoder.trainable_variables])
+    assert float(tf.reduce_max(tf.abs(gradient))) > 0

@@ -18,7 +18,7 @@ from tfembed.encoders.python_state import own_code
 _FORMAT = 2
 _PROSE = (
     *("licence", "source", "good_for", "name", "handle", "max_length", "dim", "parameters", "weights", "compute"),
-    *("both", "twin"),
+    *("both", "twin", "signature"),  # the last is in the name of the body
 )
 
 

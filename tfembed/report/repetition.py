@@ -97,7 +97,7 @@ def _load_encoder(name: str, spec: Mapping[str, Any]) -> str:
     options |= {"sequence_length": spec["sequence_length"]} if spec.get("sequence_length") else {}
     if name in CATALOG and spec["weights"] == PRETRAINED:
         return f"te.load_encoder({', '.join([repr(name), *(f'{k}={v!r}' for k, v in options.items())])})"
-    options |= {each: spec[each] for each in ("preprocessing", "pooling", "output") if spec[each]}
+    options |= {each: spec[each] for each in ("preprocessing", "pooling", "output", "signature") if spec.get(each)}
     options |= {} if spec["weights"] == PRETRAINED else {"weights": spec["weights"]}
     return f"te.load_encoder({', '.join([repr(spec['handle']), *(f'{k}={v!r}' for k, v in options.items())])})"
 
