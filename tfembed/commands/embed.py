@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tfembed.commands.early import check_measuring, check_source, check_source_encoder
+from tfembed.commands.early import check_measuring, check_source, check_source_encoder, shown_by_default
 from tfembed.commands.hints import command
 from tfembed.commands.options import COMPUTE, JSON, KIND, PATH, PREPROCESSING
 from tfembed.json_values import to_json
@@ -51,7 +51,8 @@ def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bo
     )
     path = sample_or_path(source)
     check_output(output, chosen)
-    check_source(path, [options["column"], options["id_column"], *options["keep"]])
+    is_strict = chosen.failures is None
+    check_source(path, [options["column"], options["id_column"], *options["keep"]] if is_strict else [])
     check_source_encoder(options["handle"])
     import_tensorflow()
     from tfembed.embeddings import embed_file
@@ -103,7 +104,11 @@ def sample_or_path(source: str) -> Path:
 @KIND
 @click.option("--column", help="For data: of texts, or of paths of images.  [default: text or path]")
 @click.option("--id", "id_column", help="For data: column with a name for each row.  [default: the row's number]")
-@click.option("--keep", multiple=True, help="For data: column to show and to filter by; several if you like.")
+@click.option(
+    "--keep",
+    multiple=True,
+    help="For data: column to show and filter by; several if you like.  [default: that of texts or paths]",
+)
 @JSON
 def index(base: str, source: str, uri: str | None, index_type: str, as_json: bool, **options: Any) -> None:
     """Write embeddings into BASE, a file of Milvus Lite (.db); rows of the same id are written over.
@@ -127,7 +132,8 @@ def index(base: str, source: str, uri: str | None, index_type: str, as_json: boo
                 )
             num_rows = found.upsert(path, index_type)
         else:
-            chosen = EmbedOptions(column=options["column"], id=options["id_column"], keep=options["keep"])
+            keep = options["keep"] or shown_by_default(path, options["column"])
+            chosen = EmbedOptions(column=options["column"], id=options["id_column"], keep=keep)
             handle = options["handle"] or ("glyphs" if path.is_dir() else "minilm")
             source_of = EncoderSource(handle=handle, kind=options["kind"])
             num_rows = index_data(found, source_of, path, chosen, index_type)
