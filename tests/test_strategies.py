@@ -190,3 +190,10 @@ def test_what_cannot_be_described_leaves_the_encoder_as_it_was():
     with pytest.raises(ValueError, match=r"depths \[9\]: the encoder has 3 blocks, pass depths from 1 to 2"):
         te.linear_probe(depths=(1, 9)).describe(encoder)
     assert encoder.num_frozen == 2
+
+
+@pytest.mark.parametrize("strategy", [te.lp_ft, te.top_blocks])
+def test_a_strategy_that_fine_tunes_unfreezes_a_block(strategy):
+    """No block to fine-tune is refused, and the strategy for that is named."""
+    with pytest.raises(ValueError, match=rf"{strategy.__name__}\(0\) fine-tunes no block: .* or take linear_probe"):
+        strategy(0)

@@ -1,6 +1,7 @@
 """`tfembed embed`, `index`, `query`, `evaluate-embeddings`: embeddings into files, found again, and measured."""
 
 import shlex
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -163,9 +164,10 @@ def query(base: str, queries: tuple[str, ...], uri: str | None, as_json: bool, *
         make = command("index", base, "DATA")
         raise FileNotFoundError(f"There is no collection {Path(base).stem!r} yet: make {base} first with {make}")
     import_tensorflow()
-    from tfembed.index.opening import open_index
+    from tfembed.index.opening import open_index, readable
 
-    with open_index(base, uri=uri) as found:
+    place = nullcontext(base) if uri is not None else readable(base)
+    with place as path, open_index(path, uri=uri) as found:
         examples = [Path(each) if found.takes_images and Path(each).is_file() else each for each in queries]
         rows = found.query(examples, encoder=options["handle"], limit=options["limit"], where=options["where"])
     if as_json:
