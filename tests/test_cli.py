@@ -19,6 +19,7 @@ from tiny_vectors import WORDS, write_text
 
 import tfembed as te
 from tfembed.cli import cli, main
+from tfembed.commands.runs import _unseen
 from tfembed.commands.typed import dataset_of, parse_head
 from tfembed.predict import parts_of
 from tfembed.strategies import parse_strategy
@@ -531,7 +532,7 @@ def test_groups_are_a_column(columns: tuple[str, str, str], tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("command", "said"), [("search", "interrupted; the same command goes on"), ("train", "interr")]
+    ("command", "said"), [("search", "interrupted; the same command goes on where it was"), ("train", "interrupted")]
 )
 def test_an_interruption_is_one_line(
     command: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -592,3 +593,21 @@ def test_what_is_not_kept_is_said(place: Path) -> None:
     assert result.stdout.splitlines()[-1] == "nothing is kept: pass --out runs/NAME to keep the model"
     said = "labels are numbers, taken as the names of 2 classes (1, 2); to predict values, pass --task regression"
     assert said in result.stderr
+
+
+def test_data_that_moved_or_changed_are_said_to_have(
+    place: Path, text_run: tuple[Path, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run knows its data by path and content: what is not as it was is not measured on, and the place is named."""
+    record = json.loads((text_run[0] / "run.json").read_text("utf-8"))
+    assert record["recipe"]["source"] == str((place / "texts.csv").absolute())
+    assert _unseen(record) is not None
+    assert caplog.messages == []
+    changed = json.loads(json.dumps(record))
+    changed["content"]["train"] = "9 examples, abc"
+    assert _unseen(changed) is None
+    assert f"are not at {place / 'texts.csv'} as they were: made-up examples are taken" in caplog.text
+    assert "they have changed (train: '9 examples, abc' there" in caplog.text
+    record["recipe"]["source"] = str(place / "moved.csv")
+    assert _unseen(record) is None
+    assert f"are not at {place / 'moved.csv'} as they were" in caplog.text

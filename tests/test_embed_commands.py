@@ -1,6 +1,7 @@
 """`tfembed embed`, `index`, `query` and `evaluate-embeddings`."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,28 @@ def test_data_are_embedded_and_indexed(place: Path, tmp_path: Path) -> None:
     options = ("--encoder", place / "words", "--keep", "kind", "--type", "hnsw")
     found = json.loads(_run("index", tmp_path / "a.db", place / "a.csv", *options, "--json"))
     assert (found["written"], found["rows"]) == (4, 4)
+
+
+def test_a_hit_can_be_read_without_keep(place: Path, tmp_path: Path) -> None:
+    """Of data that are indexed, the texts are kept where no column is named."""
+    pytest.importorskip("pymilvus", reason="pymilvus is not installed: pip install 'tfembed[index]'")
+    _run("index", tmp_path / "a.db", place / "a.csv", "--encoder", place / "words")
+    (line,) = _run("query", tmp_path / "a.db", "my money back", "--limit", 1).splitlines()
+    assert line.endswith("my money back")
+
+
+def test_a_collection_on_a_read_only_disk_is_asked(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy is asked where the disk cannot be written to; nothing is written beside the collection."""
+    pytest.importorskip("pymilvus", reason="pymilvus is not installed: pip install 'tfembed[index]'")
+    base = tmp_path / "a.db"
+    _run("index", base, place / "a.parquet")
+    before = sorted((str(path), path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
+    can = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: can(path, mode) and Path(path) not in (base, base.parent))
+    assert "my money back" in _run("query", base, "my money back", "--limit", 1)
+    assert sorted((str(path), path.stat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
 
 
 def test_evaluation(place: Path, tmp_path: Path) -> None:

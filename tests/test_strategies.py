@@ -221,3 +221,10 @@ def test_depths_are_a_list_of_whole_numbers(depths):
 def test_a_probe_of_no_depths_is_the_plain_one():
     """An empty list is as good as an empty tuple."""
     assert te.linear_probe(depths=[]) == te.linear_probe()
+
+
+@pytest.mark.parametrize("strategy", [te.lp_ft, te.top_blocks])
+def test_a_strategy_that_fine_tunes_unfreezes_a_block(strategy):
+    """No block to fine-tune is refused, and the strategy for that is named."""
+    with pytest.raises(ValueError, match=rf"{strategy.__name__}\(0\) fine-tunes no block: .* or take linear_probe"):
+        strategy(0)

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import confusion_matrix
 
 import tfembed as te
+from tfembed.search.searching import without_repetition
 from tfembed.solution import solve_linear
 
 _SHOTS, _IMAGE_SHOTS, _SEEDS = 10, 5, (0, 1, 2)
@@ -25,6 +26,11 @@ def run_demo(base_path: Path) -> None:
     Args:
         base_path: Where the exported versions go.
     """
+    with without_repetition():
+        _run(base_path)
+
+
+def _run(base_path: Path) -> None:
     console = Console(soft_wrap=True)
     console.rule("Intents of a travel company's chatbot")
     model, data = _intents(console)

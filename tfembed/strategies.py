@@ -111,7 +111,7 @@ def top_blocks(num_unfrozen: int, *, learning_rate: float = 1e-4, epochs: int = 
     """Train the head and the top blocks together from the start; then solve the head.
 
     Args:
-        num_unfrozen: The top blocks that train, from 0 on.
+        num_unfrozen: The top blocks that train, at least 1.
         learning_rate: Of the head and the last block.
         epochs: At most; training stops when the validation loss no longer falls.
 
@@ -122,6 +122,7 @@ def top_blocks(num_unfrozen: int, *, learning_rate: float = 1e-4, epochs: int = 
         >>> [phase.unfreeze for phase in top_blocks(2).phases]
         [2, False]
     """
+    _check_unfreezes("top_blocks", num_unfrozen)
     phase = Phase(name="fine-tune", unfreeze=num_unfrozen, learning_rate=learning_rate, epochs=epochs)
     return Strategy(name=f"top_blocks({num_unfrozen})", phases=(phase, _SOLVE))
 
@@ -179,7 +180,7 @@ def lp_ft(num_unfrozen: int, *, learning_rate: float = 1e-4, epochs: int = 20) -
     """Probe, then fine-tune the top blocks from the probe's solution (https://arxiv.org/abs/2202.10054).
 
     Args:
-        num_unfrozen: The top blocks that train, from 0 on.
+        num_unfrozen: The top blocks that train, at least 1.
         learning_rate: Of the head and the last block.
         epochs: At most; training stops when the validation loss no longer falls.
 
@@ -190,6 +191,7 @@ def lp_ft(num_unfrozen: int, *, learning_rate: float = 1e-4, epochs: int = 20) -
         >>> [phase.name for phase in lp_ft(1).phases]
         ['probe', 'fine-tune', 'solve']
     """
+    _check_unfreezes("lp_ft", num_unfrozen)
     phase = Phase(name="fine-tune", unfreeze=num_unfrozen, learning_rate=learning_rate, epochs=epochs)
     return _after_probe(f"lp_ft({num_unfrozen})", phase)
 
@@ -418,3 +420,9 @@ def strategy_from_json(text: str) -> Strategy:
 def _after_probe(name: str, *phases: Phase) -> Strategy:
     """The probe first, so that the encoder is not bent to a random head; its like last, on the features that came."""
     return Strategy(name=name, phases=(_PROBE, *phases, _SOLVE))
+
+
+def _check_unfreezes(name: str, num_unfrozen: int) -> None:
+    """Check that a strategy that fine-tunes has a block to do it with."""
+    if num_unfrozen is not True and num_unfrozen == 0:
+        raise ValueError(f"{name}({num_unfrozen}) fine-tunes no block: pass 1 or more, or take linear_probe.")

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from tiny_models import write_images, write_texts
 
 import tfembed as te
+from tfembed.data.again import make_again
 from tfembed.data.recipe import recipe_from_dict
 
 
@@ -58,3 +60,17 @@ def test_samples_are_named() -> None:
     data = te.load_text(te.resource_path("reviews"), label="sentiment")
     assert data.recipe is not None
     assert data.recipe.to_python() == "te.load_text(te.resource_path('reviews'), label='sentiment')"
+
+
+def test_files_are_known_by_their_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data that were named from one working folder are found from another; a second file as well."""
+    rows = "text,label\n" + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(8))
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text(rows.replace("text ", f"{name} "), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    data = te.load_text("a.csv", test="b.csv", validation=0)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert data.recipe is not None
+    assert data.recipe.source == str(tmp_path / "a.csv")
+    assert make_again(data.recipe).test.examples.tolist() == data.test.examples.tolist()

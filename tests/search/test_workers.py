@@ -161,3 +161,20 @@ def test_the_chief_says_when_time_is_over(tmp_path: Path) -> None:
     over[0] = True
     assert oracle.create_trial("worker-1").status == "STOPPED"
     assert oracle.tuner_ids == {"worker-0"}
+
+
+def test_processes_import_nothing_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in the working folder with the name of a module, such as types.py, is not what workers import."""
+    (tmp_path / "types.py").write_text("raise ImportError('not the real one')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each not in ("", str(tmp_path))])
+    file = tmp_path / "done"
+    team = team_of(2)
+    assert team is not None
+
+    def job(deaths: int) -> None:
+        if os.environ["KERASTUNER_TUNER_ID"] == "worker-0":
+            file.write_text("done")
+
+    run_team(job, team, 0, lambda: None)
+    assert file.exists()

@@ -96,7 +96,10 @@ BAD: dict[str, tuple[list[str], str]] = {
     "a wrong channel argument": (["serve", "{place}/m", "--grpc_channel_arguments", "x"], "name=value"),
     "no URL": (["predict", "--url", "localhost", "hi"], "is no URL of a server"),
     "no examples": (["predict", "runs/intents"], "RUN and examples"),
-    "nobody there": (["predict", "--url", "http://127.0.0.1:9/v1/models/m", "hi"], "cannot be reached"),
+    "nobody there": (
+        ["predict", "--url", "http://127.0.0.1:9/v1/models/m", "hi"],
+        "/v1/models/m/metadata cannot be reached: Connection refused. Is the server running?",
+    ),
     "deploy of nothing": (["deploy", "{place}", "{place}/out"], "has no versions"),
 }
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,23 @@ def check_source(source: Path, columns: Sequence[str | None]) -> None:
             raise FileNotFoundError(f"{source}: there is no such file. Check the path; it is taken from {Path.cwd()}.")
         if row is not None and row.problem:
             raise ValueError(f"{source}: {row.problem}")
+
+
+def shown_by_default(source: Path, column: str | None) -> tuple[str, ...]:
+    """The column to keep beside vectors where none is named: that of the texts or paths, so that a hit can be read.
+
+    Images of a folder are named by their paths anyway.
+    """
+    from tfembed.data.table_rows import rows_of
+
+    if source.is_dir():
+        return ()
+    for name in (column,) if column is not None else ("text", "path"):
+        with suppress(ValueError):
+            row = next(iter(rows_of(source, [name])), None)
+            if row is not None and not row.problem:
+                return (name,)
+    return ()
 
 
 def check_source_encoder(handle: str | None) -> None:

@@ -1,13 +1,14 @@
 """`tfembed embed`, `index`, `query`, `evaluate-embeddings`: embeddings into files, found again, and measured."""
 
 import shlex
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tfembed.commands.early import check_measuring, check_source, check_source_encoder
+from tfembed.commands.early import check_measuring, check_source, check_source_encoder, shown_by_default
 from tfembed.commands.hints import command
 from tfembed.commands.options import COMPUTE, DEFAULT_ENCODER, JSON, KIND, PATH, PREPROCESSING, SIGNATURE
 from tfembed.json_values import to_json
@@ -56,7 +57,8 @@ def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bo
     )
     path = sample_or_path(source)
     check_output(output, chosen)
-    check_source(path, [options["column"], options["id_column"], *options["keep"]])
+    is_strict = chosen.failures is None
+    check_source(path, [options["column"], options["id_column"], *options["keep"]] if is_strict else [])
     check_source_encoder(options["handle"])
     import_tensorflow()
     from tfembed.embeddings import embed_file
@@ -118,7 +120,11 @@ def sample_or_path(source: str) -> Path:
 @KIND
 @click.option("--column", help="For data: of texts, or of paths of images.  [default: text or path]")
 @click.option("--id", "id_column", help="For data: column with a name for each row.  [default: the row's number]")
-@click.option("--keep", multiple=True, help="For data: column to show and to filter by; several if you like.")
+@click.option(
+    "--keep",
+    multiple=True,
+    help="For data: column to show and filter by; several if you like.  [default: that of texts or paths]",
+)
 @JSON
 def index(base: str, source: str, uri: str | None, index_type: str, as_json: bool, **options: Any) -> None:
     """Write embeddings into BASE, a file of Milvus Lite (.db); rows of the same id are written over.
@@ -143,7 +149,8 @@ def index(base: str, source: str, uri: str | None, index_type: str, as_json: boo
                 )
             num_rows = found.upsert(path, index_type)
         else:
-            chosen = EmbedOptions(column=options["column"], id=options["id_column"], keep=options["keep"])
+            keep = options["keep"] or shown_by_default(path, options["column"])
+            chosen = EmbedOptions(column=options["column"], id=options["id_column"], keep=keep)
             source_of = EncoderSource(
                 handle=_encoder_of(path, options),
                 output=options["encoder_output"],
@@ -181,13 +188,14 @@ def query(base: str, queries: tuple[str, ...], uri: str | None, as_json: bool, *
     import_tensorflow()
     from tfembed.commands.examples import check_text
     from tfembed.embeddings.embedder import EncoderSource
-    from tfembed.index.opening import open_index
+    from tfembed.index.opening import open_index, readable
 
     named = {"output": options["encoder_output"], "signature": options["signature"]}
     encoder = EncoderSource(handle=options["handle"], **named) if options["handle"] else None
     if encoder is None and any(named.values()):
         raise click.UsageError("--output and --signature are of --encoder: pass that too.")
-    with open_index(base, uri=uri) as found:
+    place = nullcontext(base) if uri is not None else readable(base)
+    with place as path, open_index(path, uri=uri) as found:
         examples = [Path(each) if found.takes_images and Path(each).is_file() else each for each in queries]
         for text in examples:
             if isinstance(text, str):

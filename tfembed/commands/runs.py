@@ -17,6 +17,8 @@ from tfembed.data.recipe import recipe_from_dict
 from tfembed.distribution import open_distribution
 from tfembed.progress import waiting
 from tfembed.rejection import FEW
+from tfembed.search.about import describe_parts
+from tfembed.search.plan import differences
 from tfembed.strategies import parse_strategy
 
 logger = logging.getLogger(__name__)
@@ -48,7 +50,8 @@ def train_on(dataset: te.Dataset, options: dict[str, Any]) -> tuple[keras.Model,
         model = build_model(encoder, dataset, head)
     result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"], distribution=distribution)
     record = {"data": dataset.source, "kind": dataset.kind, "encoder": handle, "class_names": list(dataset.class_names)}
-    return model, result, record | {"recipe": dataset.recipe and asdict(dataset.recipe)}
+    record |= {"recipe": dataset.recipe and asdict(dataset.recipe), "content": describe_parts(dataset)}
+    return model, result, record
 
 
 def search_on(dataset: te.Dataset, out: Path, options: dict[str, Any]) -> te.Study:
@@ -146,10 +149,19 @@ def _unseen(record: dict[str, Any]) -> te.Split | None:
     """Examples that a run was not trained on; None where its data are gone or have changed."""
     if record.get("recipe") is None:
         return None
+    recipe = recipe_from_dict(record["recipe"])
     try:
-        data = make_again(recipe_from_dict(record["recipe"]))
+        data = make_again(recipe)
+        differing = differences(record.get("content", {}), describe_parts(data)) if "content" in record else []
+        if differing:
+            raise ValueError(f"they have changed ({'; '.join(differing)})")
     except (OSError, ValueError) as error:
-        logger.warning("The data of the run cannot be had, made-up examples are taken: %s", error)
+        logger.warning(
+            "The data of the run are not at %s as they were: made-up examples are taken. Put them back to measure on "
+            "them. %s",
+            recipe.source,
+            error,
+        )
         return None
     part = data.validation if "validation" in record["result"]["metrics"] else data.test
     return part if len(part) else None

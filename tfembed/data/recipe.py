@@ -4,8 +4,11 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike, fspath
+from os.path import abspath
 from pathlib import Path
 from typing import Any
+
+_FILES = ("validation", "test")  # arguments that may be files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +17,7 @@ class Recipe:
 
     Attributes:
         function: `"load_text"` or `"load_images"`.
-        source: The file or folder.
+        source: The file or folder, as an absolute path, so that it is found from every working folder.
         arguments: Those that differ from the defaults, by name.
         steps: What was done to the data set afterwards: names of its methods, each with arguments by name.
     """
@@ -64,7 +67,8 @@ def recipe_of(load: Callable[..., Any], source: str | PathLike[str], given: Mapp
     """
     options = [each for each in inspect.signature(load).parameters.values() if each.default is not each.empty]
     arguments = {each.name: _plain(given[each.name]) for each in options if given[each.name] != each.default}
-    return Recipe(function=load.__name__, source=fspath(source), arguments=arguments)
+    arguments |= {name: abspath(arguments[name]) for name in _FILES if isinstance(arguments.get(name), str)}
+    return Recipe(function=load.__name__, source=abspath(source), arguments=arguments)
 
 
 def _plain(value: Any) -> Any:

@@ -20,6 +20,7 @@ from tfembed.export.raw_inputs import as_examples, raw_inputs
 from tfembed.export.signatures import signatures, tracked
 from tfembed.export.versions import publish, write_models_config, writing_aside
 from tfembed.export.warmup import write_warmup
+from tfembed.head_layers import is_untrained
 from tfembed.predict import ModelParts, parts_of, predict
 from tfembed.progress import waiting
 from tfembed.saved_model.graph import tf_variable
@@ -78,6 +79,8 @@ def export(
         '1'
     """
     parts, base = parts_of(model), Path(base_path)
+    if is_untrained(parts.head):
+        logger.warning("The head was never trained: what the exported model says is chance. Train it first: te.train.")
     _check_threshold(parts, reject_below)
     _check_quantize(quantize, examples)
     raw = raw_inputs(parts, examples.examples if isinstance(examples, Split) else examples)

@@ -2,7 +2,10 @@
 
 import os
 import re
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,28 @@ def open_index(base: str | os.PathLike[str], *, uri: str | None = None) -> Index
     except milvus.MilvusException as error:
         raise ValueError(f"{base} cannot be opened ({error.message}): does another process have it open?") from None
     return Index(client, re.sub(r"\W", "_", path.stem), path)
+
+
+@contextmanager
+def readable(base: str | os.PathLike[str]) -> Iterator[Path]:
+    """Path of a local collection that can be opened to be asked: a copy, where it lies on a disk that is read only.
+
+    Milvus Lite writes beside a collection even when it is only asked.
+
+    Args:
+        base: A file that ends in `.db`.
+    """
+    path = Path(base)
+    if not path.exists() or (os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, path.name)
+        if path.is_dir():
+            shutil.copytree(path, copy, copy_function=shutil.copyfile)
+        else:
+            shutil.copyfile(path, copy)
+        yield copy
 
 
 def index_data(index: Index, encoder: Any, source: Path, options: EmbedOptions, index_type: str = "flat") -> int:

@@ -59,5 +59,8 @@ def _read_again(study: Study) -> tuple[Dataset | None, str]:
         data = make_again(recipe_from_dict(values))
         check_data(study, data)
     except (OSError, ValueError) as error:
-        return None, f"{' '.join(str(error).split())} Put the data back, or pass them: te.write_report(study, data)."
+        return None, (
+            f"they are not at {values['source']} as they were: {' '.join(str(error).split())} Put the data back, or "
+            "pass them: te.write_report(study, data)."
+        )
     return data, ""

@@ -160,7 +160,7 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
     if team is not None and not team.leads:
         share_trials(job, team, lambda: None)
         return load_study(folder)
-    with _alone(folder), _without_repetition(), SearchDisplay(plan, workers=workers) as display:
+    with _alone(folder), without_repetition(), SearchDisplay(plan, workers=workers) as display:
         sweep(folder)
         display.say(describe(sketched))
         runner = Runner(shop, plan, Records(folder / "trials", shop.distribution), display)
@@ -257,8 +257,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _without_repetition() -> Iterator[None]:
-    """Say once what would be said again for each trial, and not that many models are traced: each has its own."""
+def without_repetition() -> Iterator[None]:
+    """Say once what would be said again for each trial or seed, and not that many models are traced."""
     said = set()
 
     def is_wanted(record: logging.LogRecord) -> bool:

@@ -15,6 +15,7 @@ from tfembed.encoders.encoder import INPUTS
 from tfembed.intervals import confidence_intervals
 from tfembed.predict import evaluate, parts_of, predict
 from tfembed.runs import BEST, save_run
+from tfembed.search.about import describe_parts
 from tfembed.search.candidate import candidate_from_dict
 from tfembed.search.choice import EMBEDDED, RESULT, TEST, embedded_part
 from tfembed.search.files import read_json, write_json, write_whole
@@ -92,7 +93,7 @@ def crown(shop: Workshop, trial: Trial, data: Dataset, folder: Path) -> dict[str
                 "encoder": candidate.encoder,
                 "class_names": list(data.class_names),
             }
-            record["recipe"] = data.recipe and asdict(data.recipe)
+            record |= {"recipe": data.recipe and asdict(data.recipe), "content": describe_parts(data)}
             save_run(best, model, result, record)
         phases = [asdict(phase) for phase in result.phases]
         runs.append({"seed": seed, "metrics": result.metrics, "seconds": result.seconds, "phases": phases})

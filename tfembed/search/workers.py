@@ -209,7 +209,8 @@ def too_many(deaths: int) -> bool:
 
 
 def _start(packed: bytes, deaths: int, environment: Mapping[str, str]) -> Any:
-    with _environment(environment):
+    # Without it a file types.py or numpy.py in the working folder would stand in for the real one.
+    with _environment({"PYTHONSAFEPATH": "1", **environment}):
         process = multiprocessing.get_context("spawn").Process(target=_run, args=(packed, deaths), daemon=True)
         process.start()
     return process

@@ -92,7 +92,7 @@ class RestClient:
         except requests.ConnectionError as error:
             if error.args and isinstance(getattr(error.args[0], "reason", None), ReadTimeoutError):
                 raise self._late(url) from error
-            raise UnreachableError(f"{url} cannot be reached: {error}") from error
+            raise UnreachableError(f"{url} cannot be reached: {_reason(error)}. Is the server running?") from error
         try:
             found = answer.json()
         except requests.exceptions.JSONDecodeError as error:
@@ -103,6 +103,16 @@ class RestClient:
 
     def _late(self, url: str) -> DeadlineError:
         return DeadlineError(f"{url} did not answer within {self._options.timeout:g} seconds.")
+
+
+def _reason(error: BaseException) -> str:
+    """The system's own word for why there is no connection, out of what urllib3 and requests put around it."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        inner = getattr(inner.args[0] if inner.args else None, "reason", None) or inner.__cause__ or inner.__context__
+    return str(error)
 
 
 def _to_json(array: np.ndarray) -> Any:
