@@ -53,7 +53,8 @@ def main() -> None:
     """Run a command; whatever is wrong with the input is one line and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        sys.exit(cli.main(prog_name="tfembed", standalone_mode=False))  # the code of a command that says one
+        if code := cli.main(prog_name="tfembed", standalone_mode=False):  # of a command that exits with one
+            sys.exit(code)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as error:
