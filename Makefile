@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed-$(shell pwd | cksum | cut -d' ' -f1)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench notebooks clean
+.PHONY: help install demo test lint bench notebooks wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ bench: $(INSTALLED)  ## every benchmark, into benchmarks/RESULTS.md; set TFEMBED
 
 notebooks: $(INSTALLED)  ## run every notebook from top to bottom
 	"$(PY)" scripts/run_notebooks.py
+
+wheel: $(INSTALLED)  ## install the wheel as a user does, at the newest and the lowest versions, and use it
+	"$(PY)" scripts/check_installation.py
 
 clean:  ## remove the environment, caches, runs and exports
 	rm -rf "$(VENV)" dist runs *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -4,11 +4,14 @@ import ast
 import re
 import sys
 import tomllib
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -68,3 +71,55 @@ def test_dependencies_are_pinned(requirement: Requirement) -> None:
     pins = {canonicalize_name(name): version for name, version in PINNED.items()}
     assert canonicalize_name(requirement.name) in pins
     assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "reason"),
+    [
+        ("keras-nlp", "0.29.1", "it has no preset of the default encoder"),
+        ("keras", "3.14.1", "KerasHub 0.30 needs 3.15"),
+        ("click", "8.1.8", "it has no NoArgsIsHelpError"),
+        ("scikit-learn", "1.8.0", "its LogisticRegressionCV fails without a refit"),
+        ("setuptools", "82.0.0", "it has no pkg_resources"),
+        ("sentencepiece", "0.2.3", "it refuses protobuf 6"),
+        ("protobuf", "7.36.2", "Apache Beam refuses it"),
+    ],
+)
+def test_versions_that_fail_are_not_allowed(name: str, version: str, reason: str) -> None:
+    """A version that was seen to fail is outside of the bounds."""
+    assert not REQUIRED[canonicalize_name(name)].specifier.contains(version), reason
+
+
+def test_extras_have_protobuf_in_common() -> None:
+    """The newest protobuf that tfembed allows is allowed by all that any extra needs, so that none takes it back."""
+    bound = REQUIRED["protobuf"].specifier
+    newest = max(filter(bound.contains, ("5.29.5", "6.33.6", "7.36.2", "8.0.0")), key=Version)
+    needs = {
+        owner: need
+        for extra in ("serve", "index", "bulk")
+        for owner in _with_what_it_needs({*REQUIRED, *EXTRAS[extra]})
+        for need in _needs(owner)
+        if need.name == "protobuf"
+    }
+    assert {"apache-beam", "grpcio-health-checking", "pymilvus"} <= set(needs)
+    assert {owner: str(need) for owner, need in needs.items() if not need.specifier.contains(newest)} == {}
+
+
+def _with_what_it_needs(names: set[str]) -> set[str]:
+    """Installed distributions, and those that they need."""
+    reached: set[str] = set()
+    while new := names - reached:
+        reached |= new
+        names = {canonicalize_name(need.name) for owner in new for need in _needs(owner)}
+    return reached
+
+
+def _needs(distribution: str) -> Iterator[Requirement]:
+    """What an installed distribution needs here, without its extras; nothing where it is not installed."""
+    try:
+        lines = metadata.requires(distribution) or []
+    except metadata.PackageNotFoundError:
+        return
+    for requirement in map(Requirement, lines):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield requirement

@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfembed import doctor, doctor_check
-from tfembed.cli import cli
+from tfembed.cli import cli, main
+from tfembed.encoders import keras_hub
 
 MACHINE: dict[str, Any] = {
     "imports": {"tensorflow": None, "tensorflow_text": None},
@@ -36,6 +37,7 @@ def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         return given.get(name) or real(name)
 
     needs = ["tensorflow<2.22,>=2.20", "tensorflow-text<2.22,>=2.20", "setuptools<82", "pytest>=8; extra == 'dev'"]
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")  # the command sets it
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr(metadata, "requires", lambda name: needs)
     monkeypatch.setattr(doctor, "look_at_machine", lambda: MACHINE)
@@ -92,6 +94,62 @@ def test_what_does_not_fit(versions: dict[str, str], given: dict[str, str], what
     assert found["findings"] == [{"what": what, "todo": todo}]
 
 
+def test_the_command_line_exits_with_the_code(versions: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of `tfembed doctor` ends with 1 where something does not fit, for a script to notice."""
+    versions["setuptools"] = "82.0.0"
+    monkeypatch.setattr(sys, "argv", ["tfembed", "doctor"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+
+
+def test_tensorflow_may_be_the_one_for_cpus(versions: dict[str, str]) -> None:
+    """tensorflow-cpu brings the same package: it counts as tensorflow."""
+    versions.update({"tensorflow": "", "tensorflow-cpu": "2.21.0", "tensorflow-text": "2.21.1"})
+    shown = run()
+    assert shown.exit_code == 0, shown.stdout
+    assert "tensorflow       2.21.0\n" in shown.stdout
+
+
+def test_another_backend_of_keras_is_a_finding(versions: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor itself runs, says that TensorFlow's backend is needed, and how to set it."""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    monkeypatch.setitem(sys.modules, "keras", None)  # not imported yet
+    shown = run()
+    assert shown.exit_code == 1
+    assert "does not fit: tfembed needs the TensorFlow backend\n  try: unset KERAS_BACKEND." in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("encoder", "line", "code"),
+    [
+        ({"dim": 384, "error": None}, "minilm           works: 384 numbers per text\n", 0),
+        ({"dim": None, "error": None}, "without a network: tfembed encoders --install minilm\n", 0),
+        (
+            {"dim": None, "error": "KerasHub has no preset all_minilm_l6_v2_en"},
+            "does not fit: encoder minilm does not work: KerasHub has no preset all_minilm_l6_v2_en\n"
+            "  try: tfembed encoders --install minilm\n",
+            1,
+        ),
+    ],
+)
+def test_the_default_encoder_is_tried(
+    versions: dict[str, str], monkeypatch: pytest.MonkeyPatch, encoder: dict[str, Any], line: str, code: int
+) -> None:
+    """It works, has yet to be downloaded, or fails: which is said, with what to do."""
+    monkeypatch.setattr(doctor, "look_at_machine", lambda: MACHINE | {"encoder": {"name": "minilm"} | encoder})
+    shown = run()
+    assert (shown.exit_code, line in shown.stdout) == (code, True), shown.stdout
+
+
+def test_a_version_without_the_preset_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the package of MiniLM is not installed, and KerasHub does not know the preset, the encoder is in error."""
+    monkeypatch.setattr(keras_hub, "is_local", lambda preset: False)
+    assert doctor_check._encoder() == {"name": "minilm", "dim": None, "error": None}
+    monkeypatch.setattr(keras_hub, "is_preset", lambda name: False)
+    assert doctor_check._encoder()["error"] == "KerasHub has no preset all_minilm_l6_v2_en"
+
+
 def test_what_cannot_be_imported(versions: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A package that is installed and broken is found by importing it."""
     broken = MACHINE | {"imports": {"tensorflow": None, "tensorflow_text": "NotFoundError: undefined symbol"}}
@@ -143,6 +201,7 @@ def test_a_fresh_process_looks_at_this_machine() -> None:
     assert [error for error in found["imports"].values() if error] == []
     assert found["memory"] > 100_000_000
     assert found["xla"] is None
+    assert found["encoder"] == {"name": "minilm", "dim": 384, "error": None}
     assert found["bfloat16"] in (True, False)
 
 

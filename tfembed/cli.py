@@ -87,7 +87,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(cli.main(prog_name="tfembed", standalone_mode=False))  # the code of a command that says one
+        if code := cli.main(prog_name="tfembed", standalone_mode=False):  # of a command that exits with one
+            sys.exit(code)
     except (click.exceptions.Abort, KeyboardInterrupt):
         goes_on = next((word for word in sys.argv[1:] if word[:1] != "-"), "") in _GO_ON
         click.echo(f"tfembed: interrupted{'; the same command goes on where it was' if goes_on else ''}", err=True)

@@ -53,5 +53,15 @@ def register_layers() -> None:
 
 
 def _register(keras: ModuleType) -> None:
+    _let_keras_hub_import()
     for name, module in LAYERS.items():
         keras.saving.get_custom_objects().setdefault(f"tfembed>{name}", _Later(module, name))
+
+
+def _let_keras_hub_import() -> None:
+    """Keep two names where KerasHub before 0.33 imports them from; Keras 3.16 has them in another module alone."""
+    backend = import_module("keras.src.backend")
+    masking = import_module("keras.src.backend.common.masking")
+    for name in ("get_keras_mask", "set_keras_mask"):
+        if not hasattr(backend, name):
+            setattr(backend, name, getattr(masking, name))
