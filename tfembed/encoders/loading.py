@@ -18,6 +18,7 @@ from tfembed.encoders.pytorch import loading as pytorch
 from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import KINDS, EncoderSpec
 from tfembed.encoders.words import loading as words
+from tfembed.encoders.wrong_files import check_files
 from tfembed.resources import resource_path
 
 
@@ -102,6 +103,7 @@ def load_encoder(  # noqa: PLR0913  what can be said of an encoder, each by name
     _check_name(name)
     if kind not in (None, *KINDS):
         raise ValueError(f"Unknown kind {kind!r}: pass one of {', '.join(KINDS)}, or None.")
+    check_files(target, weights)
     wanted = Request(
         handle=target,
         spec=spec,
