@@ -6,8 +6,9 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.encoder import Encoder, Suffix
 from tfembed.phases import Phase
 
 _MOST_FOR_INFERENCE = 1_000  # training images; measured at 84 to 4,708
@@ -85,12 +86,12 @@ def adapt(encoder: Encoder, batches: Iterable[dict[str, Any]], cut: int) -> None
     """
     if not (norms := encoder.parts.batch_norms):
         return
-    count = 0
+    count, suffix = 0, Suffix(encoder, cut)  # a layer, whose call tells those inside of others that they train
     sums = [np.zeros([2, *norm.moving_mean.shape]) for norm in norms]
     with _storing_batches(norms):
         for features in batches:
             size = len(next(iter(features.values())))
-            encoder.run(features, cut, len(encoder.blocks), training=True)
+            suffix({name: tf.convert_to_tensor(value) for name, value in features.items()}, training=True)
             for total, norm in zip(sums, norms, strict=True):
                 mean, variance = norm.moving_mean.numpy().astype("float64"), norm.moving_variance.numpy()
                 total += size * np.stack([mean, variance + mean**2])
