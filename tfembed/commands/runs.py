@@ -49,7 +49,12 @@ def train_on(dataset: te.Dataset, options: dict[str, Any]) -> tuple[keras.Model,
         encoder = te.load_encoder(handle, kind=dataset.kind, compute=options["compute"], **loading_of(options))
         model = build_model(encoder, dataset, head)
     result = te.train(model, dataset, strategy, seed=seed, balanced=options["balanced"], distribution=distribution)
-    record = {"data": dataset.source, "kind": dataset.kind, "encoder": handle, "class_names": list(dataset.class_names)}
+    record: dict[str, Any] = {
+        "data": dataset.source,
+        "kind": dataset.kind,
+        "encoder": handle,
+        "class_names": list(dataset.class_names),
+    }
     record |= {"recipe": dataset.recipe and asdict(dataset.recipe), "content": describe_parts(dataset)}
     return model, result, record
 
