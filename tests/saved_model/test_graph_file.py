@@ -48,11 +48,12 @@ def test_a_damaged_module_is_refused_in_one_line(module: str, tmp_path: Path, na
     assert len(str(error.value)) < 600
 
 
-def test_an_archive_that_was_not_fetched_is_a_pointer(tmp_path: Path) -> None:
-    """What Git LFS has not fetched is not called a broken archive."""
-    (tmp_path / "module.tar.gz").write_bytes(POINTER)
-    with pytest.raises(ValueError, match=r"module\.tar\.gz' is a Git LFS pointer"):
-        resolve(tmp_path / "module.tar.gz")
+@pytest.mark.parametrize("name", ["module.tar.gz", "model.keras", "resnet18.safetensors"])
+def test_a_file_that_was_not_fetched_is_a_pointer(tmp_path: Path, name: str) -> None:
+    """What Git LFS has not fetched is not called a broken file."""
+    (tmp_path / name).write_bytes(POINTER)
+    with pytest.raises(ValueError, match=rf"{name}' is a Git LFS pointer"):
+        te.load_encoder(tmp_path / name)
 
 
 def test_the_base_path_of_versions_names_the_highest(module: str, tmp_path: Path) -> None:

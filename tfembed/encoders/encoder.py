@@ -121,7 +121,11 @@ class Encoder(keras.layers.Layer):
 
     @property
     def dim(self) -> int:
-        """The length of an embedding."""
+        """The length of an embedding, found out on two made-up examples.
+
+        Raises:
+            ValueError: If it gives something else than one vector for each.
+        """
         if self._dim is None:
             texts = self.spec.kind == "text"
             size = self.spec.image_size or (8, 8)
