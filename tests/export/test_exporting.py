@@ -524,3 +524,16 @@ def test_a_parent_that_cannot_be_written_to_does_not_undo_an_export(
     (tmp_path / "models.config").mkdir()  # renaming a file to it fails
     with pytest.warns(UserWarning, match=r"models\.config could not be written"):
         assert te.export(fine_tuned, tmp_path / "b").is_dir()
+
+
+def test_a_model_that_was_never_trained_is_said_to_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What an untrained head says is chance: exporting it is a warning, exporting a trained one none."""
+    model = te.build_image_classifier(te.load_encoder("glyphs"), ["a", "b"])
+    data = te.Dataset.from_arrays(np.arange(256, dtype="uint8").reshape(4, 8, 8), ["a", "b"] * 2, validation=0, test=0)
+    with spared_gate():
+        te.export(model, tmp_path / "untrained")
+        assert "The head was never trained: what the exported model says is chance" in caplog.text
+        caplog.clear()
+        te.train(model, data, te.linear_probe())
+        te.export(model, tmp_path / "trained")
+    assert "never trained" not in caplog.text
