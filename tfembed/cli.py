@@ -28,6 +28,9 @@ _KERAS_FRAME = re.compile(
     r"Exception encountered when calling .*?\s+\x1b\[1m(.*?)\x1b\[0m\s+Arguments received", re.DOTALL
 )
 
+# An argument of a function, as errors of the library advise it.
+_ARGUMENT = re.compile(r"(?<![\w-])([a-z][a-z_]*)=('[^']*'|\.\.\.|-?\w+(?:\.\w+)*|)")
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tfembed")
@@ -64,13 +67,28 @@ def main() -> None:
         click.echo(f"tfembed: {_one_line(error.format_message())} (try: {where} --help)", err=True)
         sys.exit(error.exit_code)
     except (ValueError, OSError) as error:
-        click.echo(f"tfembed: {_one_line(error)}", err=True)
+        click.echo(f"tfembed: {_in_options(_one_line(error))}", err=True)
         sys.exit(2)
     except Exception as error:
         if os.environ.get("TFEMBED_DEBUG"):
             raise
         click.echo(f"tfembed: {type(error).__name__}: {_one_line(error)} (TFEMBED_DEBUG=1 shows where)", err=True)
         sys.exit(1)
+
+
+def _in_options(message: str) -> str:
+    """Say an error of the library in options of the command: `--label-separator "|"`, not `label_separator='|'`."""
+    command = cli.commands.get(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))
+    flags = {name for option in (command.params if command else ()) for name in option.opts}
+
+    def replace(match: re.Match[str]) -> str:
+        flag, value = "--" + match[1].replace("_", "-"), match[2]
+        if flag not in flags:
+            return match[0]
+        plain = value[1:-1] if re.fullmatch(r"'[\w./-]+'", value) else value
+        return flag if plain in ("", "True") else f"{flag} {plain}"
+
+    return _ARGUMENT.sub(replace, message)
 
 
 def _one_line(error: Exception | str) -> str:
