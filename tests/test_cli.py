@@ -18,7 +18,7 @@ from tiny_models import TEXTS, write_images, write_noisy_module, write_text_modu
 from tiny_vectors import WORDS, write_text
 
 import tfembed as te
-from tfembed.cli import cli, main
+from tfembed.cli import _in_options, cli, main
 from tfembed.commands.runs import _unseen
 from tfembed.commands.typed import dataset_of, parse_head
 from tfembed.predict import parts_of
@@ -50,6 +50,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "rated.csv").write_text("text,tags,stars\n" + "".join(lines), encoding="utf-8")
     write_images(folder / "images")
     write_text_module(folder / "words")
+    (folder / "rare.csv").write_text("text,label\na,x\nb,x\nc,x\nd,y\ne,y\nf,y\ng,z\n", encoding="utf-8")
+    for split in ("train", "test"):
+        write_images(folder / "split" / split)
     return folder
 
 
@@ -373,6 +376,9 @@ def test_export(place: Path, image_run: tuple[Path, dict[str, Any]]) -> None:
 
 
 BAD = {
+    "no such test file": (["train", "reviews", "--test", "none.csv"], "--test none.csv: there is no such file"),
+    "a class of one": (["train", "{place}/rare.csv"], "pass --validation 0 or --test 0"),
+    "a folder of splits": (["train", "{place}/split"], "/split/train' with --test {place}/split/test"),
     "missing table for a text": (["predict", "{place}/runs/texts", "missing.csv"], "a table that does not exist"),
     "image for a text": (["predict", "{place}/runs/texts", "{place}/images/light/0.png"], "names an image"),
     "missing data": (["train", "nowhere.csv"], "nowhere.csv"),
@@ -469,7 +475,7 @@ def test_bad_input_is_one_line(
     assert printed.out == ""
     assert len(printed.err.splitlines()) == 1, printed.err
     assert printed.err.startswith("tfembed: ")
-    assert named in printed.err
+    assert named.format(place=place) in printed.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -611,3 +617,55 @@ def test_data_that_moved_or_changed_are_said_to_have(
     record["recipe"]["source"] = str(place / "moved.csv")
     assert _unseen(record) is None
     assert f"are not at {place / 'moved.csv'} as they were" in caplog.text
+
+
+def test_splits_of_ones_own(place: Path, tmp_path: Path) -> None:
+    """Validation and test may be shares, tables or folders of images; duplicates are dropped where asked for."""
+    options = dict.fromkeys(["label", "groups", "label_separator", "task", "few_shot"], None) | {
+        "text": "text",
+        "seed": 0,
+    }
+    (tmp_path / "test.csv").write_text("text,label\nmy money back,refund\nhello,greeting\n", encoding="utf-8")
+    data = dataset_of(str(place / "texts.csv"), options | {"validation": "0", "test": str(tmp_path / "test.csv")})
+    assert (len(data.validation), data.test.examples.tolist()) == (0, ["my money back", "hello"])
+    images = str(place / "images")
+    data = dataset_of(images, options | {"validation": images, "test": "0.5"})
+    assert len(data.train) == len(data.test) == len(data.validation) / 2
+    data = dataset_of("reviews", options | {"validation": "0.25", "test": "0"})
+    assert (len(data.validation) * 3, len(data.test)) == (len(data.train), 0)
+    rows = "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(20))
+    (tmp_path / "twice.csv").write_text("text,label\n" + rows * 2, encoding="utf-8")
+    data = dataset_of(str(tmp_path / "twice.csv"), options | {"test": "0", "drop_duplicates": True})
+    assert len(data.train) + len(data.validation) == 20
+
+
+@pytest.mark.parametrize("command", ["train", "search"])
+def test_options_of_splits_are_those_of_train_and_search(command: str) -> None:
+    """Both commands have them."""
+    text = _run(command, "--help")
+    assert all(option in text for option in ("--validation", "--test", "--drop-duplicates"))
+
+
+@pytest.mark.parametrize(
+    ("command", "message", "shown"),
+    [
+        ("train", "pass validation=0 or test=0.", "pass --validation 0 or --test 0."),
+        (
+            "train",
+            "Pass task='classification' or task='multi_label'.",
+            "Pass --task classification or --task multi_label.",
+        ),
+        ("train", "label_separator='' separates: pass '|'", "--label-separator '' separates: pass '|'"),
+        ("search", "pass 'a/train' with test='a/my test'.", "pass 'a/train' with --test 'a/my test'."),
+        ("train", "with test=... and drop_duplicates=True", "with --test ... and --drop-duplicates"),
+        ("export", "pass validation=0 or class_names=['a'].", "pass validation=0 or class_names=['a']."),
+        ("--help", "pass validation=0", "pass validation=0"),
+        ("inspect", "pass among=, a list", "pass --among, a list"),
+    ],
+)
+def test_errors_of_a_command_advise_its_options(
+    command: str, message: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An argument of Python in an error of the library is said as the option that the command has for it."""
+    monkeypatch.setattr(sys, "argv", ["tfembed", command])
+    assert _in_options(message) == shown

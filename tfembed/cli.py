@@ -56,6 +56,8 @@ _KERAS_FRAME = re.compile(
 
 # Options that commands for training often have.
 _OF_A_STRATEGY = ("--lr", "--learning-rate", "--epochs", "--batch-size", "--weight-decay", "--warmup", "--patience")
+# An argument of a function, as errors of the library advise it.
+_ARGUMENT = re.compile(r"(?<![\w-])([a-z][a-z_]*)=('[^']*'|\.\.\.|-?\w+(?:\.\w+)*|)")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -103,7 +105,7 @@ def main() -> None:
         click.echo(f"tfembed: {_one_line(message)} (try: {where} --help)", err=True)
         sys.exit(error.exit_code)
     except (ValueError, OSError) as error:
-        click.echo(f"tfembed: {_one_line(error)}", err=True)
+        click.echo(f"tfembed: {_in_options(_one_line(error))}", err=True)
         sys.exit(2)
     except Exception as error:
         if os.environ.get("TFEMBED_DEBUG"):
@@ -122,6 +124,21 @@ def _unknown_option(error: click.NoSuchOption) -> str:
             "te.lp_ft(1, learning_rate=3e-5).to_json() into a .json file and pass it as --strategy."
         )
     return f"No such option {error.option_name!r}.{near}"
+
+
+def _in_options(message: str) -> str:
+    """Say an error of the library in options of the command: `--label-separator "|"`, not `label_separator='|'`."""
+    command = cli.commands.get(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))
+    flags = {name for option in (command.params if command else ()) for name in option.opts}
+
+    def replace(match: re.Match[str]) -> str:
+        flag, value = "--" + match[1].replace("_", "-"), match[2]
+        if flag not in flags:
+            return match[0]
+        plain = value[1:-1] if re.fullmatch(r"'[\w./-]+'", value) else value
+        return flag if plain in ("", "True") else f"{flag} {plain}"
+
+    return _ARGUMENT.sub(replace, message)
 
 
 def _one_line(error: Exception | str) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shutil
 import struct
 from pathlib import Path
 
@@ -279,3 +280,33 @@ def test_bccd(shared):
     data = load_images(shared / "data" / "bccd" / "crops", test=0, validation=0)
     assert data.class_names == ("Platelets", "RBC", "WBC")
     assert np.bincount(data.train.labels).tolist() == [361, 600, 372]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["train", "test"], r"pass '.*train' with test='.*test'\.$"),
+        (["Training", "valid", "testing"], r"pass '.*Training' with test='.*testing' and validation='.*valid'\.$"),
+        (["train.csv", "dev.csv"], r"pass '.*train\.csv' with validation='.*dev\.csv'\.$"),
+    ],
+)
+def test_a_folder_of_splits_says_how_to_pass_them(folder, tmp_path, names, message):
+    """Folders or tables named after splits are not classes: neither of folders of images, nor of images."""
+    for place in (folder, folder / "cat"):
+        shutil.rmtree(tmp_path / "all", ignore_errors=True)
+        (tmp_path / "all").mkdir()
+        for name in names:
+            if "." in name:
+                (tmp_path / "all" / name).write_text("text,label\n")
+            else:
+                shutil.copytree(place, tmp_path / "all" / name)
+        with pytest.raises(ValueError, match=message) as caught:
+            load_images(tmp_path / "all")
+        assert "holds splits, not a folder for each class" in str(caught.value)
+
+
+def test_classes_may_be_called_like_splits(folder):
+    """Among other classes, trains and tests are classes."""
+    for name in ("train", "test"):
+        shutil.copytree(folder / "cat", folder / name)
+    assert load_images(folder, validation=0, test=0).class_names == ("cat", "dog", "test", "train")

@@ -63,6 +63,9 @@ DATA = together(
     click.option("--label-separator", help='What stands between several labels of a cell, such as "|".'),
     click.option("--groups", help="Column of groups, such as authors, whose rows stay together in splits and folds."),
     click.option("--task", type=click.Choice(_TASKS), help="What labels mean.  [default: told from the labels]"),
+    click.option("--validation", help="Share to choose by, or a table or folder; 0 for none.  [default: 0.1]"),
+    click.option("--test", help="Share to measure on, or a table or folder; 0 for none.  [default: 0.2]"),
+    click.option("--drop-duplicates", is_flag=True, help="Keep one of equal examples, and none that is in two splits."),
     click.option("--few-shot", type=click.IntRange(1), help="Train on so many examples of each class."),
 )
 TRAINING = together(

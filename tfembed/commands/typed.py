@@ -53,13 +53,14 @@ def dataset_of(data: str, options: Mapping[str, Any]) -> te.Dataset:
 
 def _read(data: str, options: Mapping[str, Any]) -> te.Dataset:
     seed, task, label, groups = (options[name] for name in ("seed", "task", "label", "groups"))
+    splits = _splits_of(options)
     if data in _SAMPLE_LABELS:
         label = label or _SAMPLE_LABELS[data]
         return te.load_text(
-            te.resource_path(data), text=options["text"], label=label, seed=seed, task=task, groups=groups
+            te.resource_path(data), text=options["text"], label=label, seed=seed, task=task, groups=groups, **splits
         )
     if Path(data).is_dir():
-        return te.load_images(data, seed=seed, task=task, groups=groups)
+        return te.load_images(data, seed=seed, task=task, groups=groups, **splits)
     if not Path(data).exists():
         names = " or ".join(_SAMPLE_LABELS)
         near = did_you_mean(data, _SAMPLE_LABELS)
@@ -74,7 +75,27 @@ def _read(data: str, options: Mapping[str, Any]) -> te.Dataset:
             f"--task multi_label: what stands between the labels of a cell of {data}? Say --label-separator."
         )
     named = {"text": columns[0], "label": columns[1], "groups": groups}
-    return te.load_text(data, **named, seed=seed, task=task, label_separator=separator)
+    return te.load_text(data, **named, seed=seed, task=task, label_separator=separator, **splits)
+
+
+def _splits_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the loaders are told of splits, without what was not typed."""
+    splits: dict[str, Any] = {"drop_duplicates": True} if options.get("drop_duplicates") else {}
+    for name in ("validation", "test"):
+        if (value := options.get(name)) is not None:
+            splits[name] = _share_or_path(f"--{name}", value)
+    return splits
+
+
+def _share_or_path(option: str, value: str) -> float | str:
+    if Path(value).exists():
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(
+            f"{option} {value}: there is no such file or folder: expected one, or a share such as 0.2 of the data."
+        ) from None
 
 
 def encoder_of(handle: str | None, kind: str) -> str:

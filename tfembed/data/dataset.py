@@ -10,6 +10,7 @@ import numpy as np
 from tfembed.data.describe import describe
 from tfembed.data.division import divide
 from tfembed.data.draws import draw_per_class
+from tfembed.data.duplicates import without_duplicates
 from tfembed.data.examples import Rows, as_examples
 from tfembed.data.groups import group_names
 from tfembed.data.labels import TASKS, learn_encoding
@@ -69,6 +70,7 @@ class Dataset:
         seed: int = 0,
         task: str | None = None,
         groups: Sequence[Any] | np.ndarray | None = None,
+        drop_duplicates: bool = False,
     ) -> "Dataset":
         """Make a data set of what is in memory.
 
@@ -87,6 +89,7 @@ class Dataset:
             seed: The same seed draws the same parts.
             task: One of `TASKS`. Inferred if None: see `tfembed.data.labels.learn_encoding`.
             groups: Group of each example, a text or a whole number, or None.
+            drop_duplicates: Whether one of equal examples is kept, and none that is in a split that was passed too.
 
         Raises:
             ValueError: If examples, labels or groups are not as described, or a class is too small, or in too few
@@ -104,10 +107,11 @@ class Dataset:
             test=_rows(*test, prefix="test ") if isinstance(test, tuple) else test,
             seed=seed,
             task=task,
+            drop_duplicates=drop_duplicates,
         )
 
     @classmethod
-    def from_rows(
+    def from_rows(  # noqa: PLR0913 - what all ways to make a data set have in common
         cls,
         rows: Rows,
         *,
@@ -116,8 +120,11 @@ class Dataset:
         test: float | Rows | Split,
         seed: int,
         task: str | None,
+        drop_duplicates: bool = False,
     ) -> "Dataset":
         """Learn what the labels mean, and split: what all ways to make a data set end in."""
+        if drop_duplicates:
+            rows, validation = without_duplicates(rows, validation, test)
         encoding = learn_encoding(rows, task, class_names)
         train, chosen_by, held_back = divide(rows, encoding, validation=validation, test=test, seed=seed)
         return cls(

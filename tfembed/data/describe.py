@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfembed.data.duplicates import contents_of, describe_shared
 from tfembed.data.image_files import image_sizes
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def describe(dataset: "Dataset") -> str:
         2 classes, 2 training examples each
         texts of 2 to 4 characters, median 4
     """
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     sizes = f"train {len(dataset.train):,}, validation {len(dataset.validation):,}, test {len(dataset.test):,}"
     return "\n".join(
         [
@@ -30,6 +32,7 @@ def describe(dataset: "Dataset") -> str:
             f"{sizes} examples{_describe_groups(dataset)}",
             _describe_labels(dataset),
             _describe_examples(dataset.train.examples, dataset.kind),
+            *describe_shared(contents_of(splits)),
         ]
     )
 

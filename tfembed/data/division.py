@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfembed.data.draws import strata_of, stratified_split
+from tfembed.data.duplicates import describe_shared
 from tfembed.data.examples import Rows, as_examples
 from tfembed.data.groups import are_trivial, content_groups, merge_groups, number
 from tfembed.data.labels import LabelEncoding
@@ -58,7 +59,7 @@ def divide(
         if share and not len(parts[name]):
             raise ValueError(f"{rows.source}: {_amount(everything)} are too few for {name}={share}. Add some.")
     _check_drawn([parts["train"], *(parts[name] for name, share in shares.items() if share)], encoding, rows)
-    _warn_of_leaks(content, names, drawn[0])
+    _warn_of_leaks(content, names, dict(zip(parts, drawn, strict=True)))
     return parts["train"], splits.get("validation", parts["validation"]), splits.get("test", parts["test"])
 
 
@@ -90,15 +91,15 @@ def _grouped(splits: Mapping[str, Split], content: _Numbering, names: _Numbering
     return {name: replace(split, groups=piece) for (name, split), piece in zip(splits.items(), pieces, strict=True)}
 
 
-def _warn_of_leaks(content: _Numbering, names: _Numbering, train: np.ndarray) -> None:
+def _warn_of_leaks(content: _Numbering, names: _Numbering, drawn: Mapping[str, np.ndarray]) -> None:
+    contents = {name: content.get(name, content["train"][rows]) for name, rows in drawn.items()}
+    contents["train"] = content["train"][drawn["train"]]
+    for sentence in describe_shared(contents):
+        logger.warning("%s.", sentence)
     for name in ("validation", "test"):
         if name not in content:
             continue
-        equal = int(np.isin(content[name], content["train"][train]).sum())
-        shared = len(np.intersect1d(names[name], names["train"][train]))
-        if equal:
-            logger.warning("%d of %d %s examples are training examples too.", equal, len(content[name]), name)
-        if shared:
+        if shared := len(np.intersect1d(names[name], names["train"][drawn["train"]])):
             logger.warning("%d groups are in the training split and in the %s split that was passed.", shared, name)
 
 

@@ -10,8 +10,14 @@ from tfembed.data.dataset import Dataset
 from tfembed.data.examples import Rows, as_images
 from tfembed.data.image_files import is_system_file
 from tfembed.data.recipe import recipe_of
-from tfembed.data.table_rows import Column
+from tfembed.data.table_rows import Column, is_table
 from tfembed.data.tables import Table, read_grouped_table
+
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
 
 def load_images(  # noqa: PLR0913 - what the columns are and how to split them, all with defaults
@@ -26,6 +32,7 @@ def load_images(  # noqa: PLR0913 - what the columns are and how to split them, 
     class_names: Sequence[str] | None = None,
     label_separator: str | None = None,
     groups: Column | None = None,
+    drop_duplicates: bool = False,
 ) -> Dataset:
     """Load labelled images, and split them. Images stay on disk: examples are paths.
 
@@ -48,6 +55,7 @@ def load_images(  # noqa: PLR0913 - what the columns are and how to split them, 
         class_names: In the order of their indices; by default the labels, sorted.
         label_separator: In a table, what stands between the labels of a cell that holds several.
         groups: In a table, the column of groups, such as patients. A second table need not have it.
+        drop_duplicates: Whether one of equal images is kept, and none that is in a second source too.
 
     Raises:
         FileNotFoundError: If there is no such folder or table.
@@ -75,6 +83,7 @@ def load_images(  # noqa: PLR0913 - what the columns are and how to split them, 
         test=test if isinstance(test, int | float) else second(test),
         seed=seed,
         task=task,
+        drop_duplicates=drop_duplicates,
     )
     return replace(data, recipe=given)
 
@@ -97,6 +106,7 @@ def _rows(
 
 def _folder_rows(folder: Path) -> Rows:
     class_folders = _visible(folder)
+    _check_no_splits(folder, class_folders)
     for entry in class_folders:
         if not entry.is_dir():
             raise ValueError(
@@ -113,8 +123,8 @@ def _folder_rows(folder: Path) -> Rows:
         for image in images:
             if image.is_dir():
                 raise ValueError(
-                    f"{image} is a folder: expected an image of the class {class_folder.name!r}. If {folder} holds a "
-                    f"training and a test part, pass them as load_images({str(class_folder)!r}, test=...)."
+                    f"{image} is a folder: expected an image of the class {class_folder.name!r}. If {folder} holds "
+                    f"a split in each folder, pass {str(class_folder)!r} with test=... and the folder of another."
                 )
         files += images
         labels += [class_folder.name] * len(images)
@@ -123,6 +133,21 @@ def _folder_rows(folder: Path) -> Rows:
         return str(files[position])
 
     return Rows(kind="image", examples=as_images(files, place), labels=labels, place=place, source=str(folder))
+
+
+def _check_no_splits(folder: Path, entries: list[Path]) -> None:
+    """Refuse a folder of splits, folders or tables, whose names would be those of classes."""
+    splits: dict[str, Path] = {}
+    for entry in entries:
+        stem = entry.name if entry.is_dir() else entry.stem
+        if stem.lower() in _SPLITS and (entry.is_dir() or is_table(entry)):
+            splits.setdefault(_SPLITS[stem.lower()], entry)
+    others = [entry for entry in entries if entry.is_dir() and entry not in splits.values()]
+    if "train" in splits and len(splits) > 1 and not others:
+        passed = " and ".join(f"{name}={str(path)!r}" for name, path in splits.items() if name != "train")
+        raise ValueError(
+            f"{folder} holds splits, not a folder for each class: pass {str(splits['train'])!r} with {passed}."
+        )
 
 
 def _table_rows(table: Table, columns: tuple[Column, Column, Column | None], label_separator: str | None) -> Rows:

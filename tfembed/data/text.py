@@ -26,6 +26,7 @@ def load_text(  # noqa: PLR0913 - what the columns are and how to split them, al
     class_names: Sequence[str] | None = None,
     label_separator: str | None = None,
     groups: Column | None = None,
+    drop_duplicates: bool = False,
 ) -> Dataset:
     """Load labelled texts from CSV, TSV, JSONL, Parquet or a DataFrame, and split them.
 
@@ -50,6 +51,7 @@ def load_text(  # noqa: PLR0913 - what the columns are and how to split them, al
         label_separator: What stands between the labels of a cell that holds several, such as `"|"`. A cell that holds
             only the separator has none.
         groups: The column of groups, such as authors or sessions. A second file need not have it.
+        drop_duplicates: Whether one of equal texts is kept, and none that is in a second source too.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -75,6 +77,7 @@ def load_text(  # noqa: PLR0913 - what the columns are and how to split them, al
         test=test if isinstance(test, int | float) else second(test),
         seed=seed,
         task=task,
+        drop_duplicates=drop_duplicates,
     )
     return replace(data, recipe=recipe)
 
