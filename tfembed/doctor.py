@@ -17,7 +17,7 @@ from tfembed.backend import NEEDED, backend_advice
 from tfembed.encoders.minilm_package import INSTALL
 from tfembed.installed import installed, version_of
 
-_SECONDS = 300  # a fresh process may import for a while
+_SECONDS = 900  # the first import after an installation also compiles, and the machine may be busy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
