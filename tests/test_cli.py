@@ -71,6 +71,14 @@ def text_run(place: Path) -> tuple[Path, str]:
     return out, _run("train", place / "texts.csv", "--encoder", place / "words", "--out", out)
 
 
+def test_batch_norm_is_an_option_of_training(place: Path) -> None:
+    """The strategy that is carried out, and recorded, has it in all phases with gradients."""
+    options = ("--encoder", place / "words", "--strategy", "lp_ft:1", "--batch-norm", "inference", "--json")
+    strategy = json.loads(_run("train", place / "texts.csv", *options))["result"]["strategy"]
+    assert [phase["batch_norm"] for phase in strategy["phases"]] == ["auto", "inference", "auto"]
+    assert strategy["name"] == "lp_ft(1), batch norm inference"
+
+
 @pytest.mark.parametrize("command", [None, *cli.commands])
 def test_help(command: str | None) -> None:
     """Each command says what it does, and how it is called; the group lists them all."""

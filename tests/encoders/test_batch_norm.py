@@ -184,6 +184,11 @@ def test_adapted_statistics_are_those_of_all_training_images() -> None:
     _, _, _, mean, variance = (v.numpy() for v in encoder.blocks[0].variables)
     np.testing.assert_allclose(mean, maps.mean(axis=0), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(variance, maps.var(axis=0), rtol=1e-3)
+    whole = tiny_image_encoder(dropout=0.0)
+    whole.unfreeze(True, batch_norm="inference")
+    adapt(whole, [whole.cut(0)[0](images)], 0)  # all of them in one batch
+    expected, adapted = (each.blocks[1].variables[4].numpy() for each in (whole, encoder))
+    np.testing.assert_allclose(adapted, expected, rtol=0.05)
 
 
 def _shifted(encoder: Encoder, other: Encoder) -> set[str]:
