@@ -13,6 +13,7 @@ from tiny_tables import write_rows
 
 from tfembed.cli import cli, main
 from tfembed.embeddings.stored import read_column
+from tfembed.index.opening import readable
 
 ROWS = [
     {"text": text, "kind": kind, "price": i}
@@ -113,6 +114,9 @@ def test_a_collection_on_a_read_only_disk_is_asked(
     before = sorted((str(path), path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
     can = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: can(path, mode) and Path(path) not in (base, base.parent))
+    with readable(base) as path:
+        assert path != base
+        assert path.exists()
     assert "my money back" in _run("query", base, "my money back", "--limit", 1)
     assert sorted((str(path), path.stat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
 
