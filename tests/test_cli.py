@@ -526,7 +526,12 @@ def test_search_exports_its_winner(tmp_path: Path) -> None:
     assert {row["name"] for row in again["leaderboard"]} >= {"majority class", "linear probe", "full fine-tuning"}
     assert len(json.loads(_run("predict", out, "what a film", "--json"))) == 1
     exported = json.loads(_run("export", out, tmp_path / "served", "--json"))
-    assert exported == {"folder": str(tmp_path / "served" / "1"), "quantization": None, "reject_below": None}
+    assert exported == {
+        "folder": str(tmp_path / "served" / "1"),
+        "quantization": None,
+        "reject_below": None,
+        "rejection": None,
+    }
 
 
 @pytest.mark.parametrize("columns", [("said", "label", "who"), ("0", "1", "2")])

@@ -45,7 +45,8 @@ def head_and_result(request):
 
 
 def probe_and_tune():
-    return te.Strategy(name="both", phases=(te.Phase(name="probe", solve=True, epochs=8), phase()))
+    # Batches, as Adam's first step on a gradient of zero, which a solved head has on all examples, is rounding error.
+    return te.Strategy(name="both", phases=(te.Phase(name="probe", solve=True, epochs=8), phase(batch_size=4)))
 
 
 @pytest.mark.parametrize(("factor", "offset"), [(1000, 0), (1 / 1000, 0), (1, 1e5)])
@@ -53,9 +54,10 @@ def test_the_unit_of_the_targets_changes_nothing(head_and_result, factor, offset
     """R2 and the history are the same for targets in thousands, in thousandths, and with an offset."""
     head, expected = head_and_result
     result = te.train(regressor(head), data(TARGETS * factor + offset), probe_and_tune())
-    assert result.metrics["test"]["r2"] == pytest.approx(expected.metrics["test"]["r2"], abs=1e-3)
-    assert result.phases[1].history["val_loss"] == pytest.approx(expected.phases[1].history["val_loss"], rel=1e-2)
     resolution = float(np.spacing(np.float32(offset)))  # of targets and predictions, which are float32
+    tolerance = 1e-3 + resolution / TARGETS.std()
+    assert result.metrics["test"]["r2"] == pytest.approx(expected.metrics["test"]["r2"], abs=tolerance)
+    assert result.phases[1].history["val_loss"] == pytest.approx(expected.phases[1].history["val_loss"], rel=1e-2)
     assert result.metrics["test"]["mean_absolute_error"] == pytest.approx(
         factor * expected.metrics["test"]["mean_absolute_error"], rel=1e-2, abs=resolution
     )

@@ -152,7 +152,7 @@ def test_weights_come_from_a_file(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("handle", "options", "message"),
     [
-        ("MobileNetV5", {}, "has no 'MobileNetV5': choose one of VGG16, .*ConvNeXtXLarge"),
+        ("MobileNetV5", {}, "has no 'MobileNetV5'. Did you mean 'MobileNetV2' .*Choose one of VGG16, .*ConvNeXtXLarge"),
         (
             "ResNet50?alpha=0.5",
             {},

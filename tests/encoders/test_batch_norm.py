@@ -134,6 +134,19 @@ def test_a_phase_trains_scales_and_offsets_in_any_case(source: str, batch_norm: 
     )
 
 
+@pytest.mark.parametrize("source", SOURCES)
+def test_blocks_freeze_again_after_inference_mode(source: str, tmp_path: Path) -> None:
+    """No scale and no offset stays trainable where Keras skips a layer whose own flag is False already."""
+    encoder = SOURCES[source](tmp_path)
+    encoder.unfreeze(True, batch_norm="inference")
+    encoder.unfreeze(1, batch_norm="inference")
+    below = [variable for block in encoder.blocks[:-1] for variable in block.variables]
+    assert encoder.trainable_variables
+    assert not [variable.path for variable in below if variable.trainable]
+    encoder.unfreeze(False)
+    assert not [variable.path for variable in encoder.variables if variable.trainable]
+
+
 @pytest.mark.parametrize("unfreeze", [1, True])
 def test_an_image_is_embedded_alone_as_in_a_batch(unfreeze: Any) -> None:
     """In inference mode the images of a batch do not act on each other, while the graph is compiled too."""

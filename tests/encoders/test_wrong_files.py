@@ -19,6 +19,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d7a" *
         ("model.safetensors", "{place}"),
         ("model.safetensors", "{place}/model.safetensors"),
         ("model.bin", "{place}/model.bin"),
+        ("resnet18.safetensors", "{place}/resnet18.safetensors"),
         ("model.keras", "{place}/model.keras"),
         ("model.h5", "{place}/model.h5"),
         ("model.tar.gz", "{place}/model.tar.gz"),
@@ -26,12 +27,12 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d7a" *
         ("words.bin", "fasttext:{place}/words.bin"),
     ],
 )
-def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, file: str, handle: str) -> None:
+def test_a_git_lfs_pointer_is_named(tmp_path: Path, file: str, handle: str) -> None:
     """A file that Git LFS has not fetched is named with the size of what it stands for, whatever kind of file it is."""
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_bytes(POINTER)
     with pytest.raises(
-        ValueError, match=rf"{file}' is a pointer of Git LFS, .* 12,345 bytes .* `git lfs pull`"
+        ValueError, match=rf"{file}' is a Git LFS pointer, .* 12,345 bytes .* `git lfs pull`"
     ) as error:
         te.load_encoder(handle.format(place=tmp_path))
     assert "\n" not in str(error.value)
@@ -40,7 +41,7 @@ def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, file: str, handle: str) -
 def test_a_pointer_as_weights_is_named(tmp_path: Path) -> None:
     """The file of weights may be a pointer as well."""
     (tmp_path / "weights.h5").write_bytes(POINTER)
-    with pytest.raises(ValueError, match=r"weights\.h5' is a pointer of Git LFS"):
+    with pytest.raises(ValueError, match=r"weights\.h5' is a Git LFS pointer"):
         te.load_encoder("applications:MobileNetV2?alpha=0.35&size=32", weights=tmp_path / "weights.h5")
 
 

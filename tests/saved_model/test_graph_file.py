@@ -48,24 +48,9 @@ def test_a_damaged_module_is_refused_in_one_line(module: str, tmp_path: Path, na
     assert len(str(error.value)) < 600
 
 
-@pytest.mark.parametrize("name", ["module.tar.gz", "model.keras", "resnet18.safetensors"])
-def test_a_file_that_was_not_fetched_is_a_pointer(tmp_path: Path, name: str) -> None:
-    """What Git LFS has not fetched is not called a broken file."""
-    (tmp_path / name).write_bytes(POINTER)
-    with pytest.raises(ValueError, match=rf"{name}' is a Git LFS pointer"):
-        te.load_encoder(tmp_path / name)
-
-
 def test_the_base_path_of_versions_names_the_highest(module: str, tmp_path: Path) -> None:
     """A folder of versions is not taken for a module: one of them has to be named."""
     for version in ("9", "10"):
         shutil.copytree(module, tmp_path / version)
     with pytest.raises(ValueError, match=rf"base path of versions 9, 10.*{tmp_path.name}/10'"):
         resolve(tmp_path)
-
-
-def test_an_hdf5_file_says_how_to_convert_it(tmp_path: Path) -> None:
-    """Keras's old format is named, with the call that makes the new one of it."""
-    (tmp_path / "old.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(ValueError, match=r"HDF5 file of Keras.*load_model\('.*old\.h5'\)\.save\('model\.keras'\)"):
-        te.load_encoder(tmp_path / "old.h5")

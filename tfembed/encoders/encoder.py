@@ -165,6 +165,9 @@ class Encoder(keras.layers.Layer):
         self.trainable = bool(selector)
         if self.preprocessing is not None:
             self.preprocessing.trainable = False  # Keras sets the flag of every layer inside
+        if not selector:
+            for variable in self.variables:  # Keras skips layers that do not train already: batch norm of inference
+                variable.trainable = False
         if selector or selector in ("", None):  # which name nothing, and are refused
             self.parts.set_trained(selector, self._batch_norm == "inference")
         self._unfrozen = selector

@@ -10,7 +10,6 @@ from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.preprocessing import ImagePreprocessing, mask_name
 from tfembed.encoders.request import PRETRAINED, Request
 from tfembed.encoders.spec import EncoderSpec
-from tfembed.saved_model.handles import check_fetched
 from tfembed.saved_model.layer import HubLayer
 
 SUFFIX = ".keras"
@@ -107,7 +106,6 @@ def _read(path: str, trust: bool) -> keras.Model:
 
     if not os.path.isfile(path):
         raise ValueError(f"There is no file {path!r}: expected a Keras model, as `model.save` writes it.")
-    check_fetched(path)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=not trust)
     except (ValueError, TypeError, OSError, KeyError) as error:

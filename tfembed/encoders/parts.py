@@ -156,7 +156,7 @@ class ModelParts:
                 layer.trainable = trains  # what keeps batch norm in inference mode
             if trains:
                 self._fix_statistics(layers, fixed_statistics)
-            for variable in block.variables if trains else ():
+            for variable in block.variables:  # of all: setting a layer's flag to what it is does nothing
                 variable.trainable = id(variable) in chosen
 
     @staticmethod

@@ -1,13 +1,12 @@
-"""Files that are often passed as encoders and are none: pointers of Git LFS, and HDF5 files of Keras."""
+"""Files that are often passed as encoders and are none: Git LFS pointers, and HDF5 files of Keras."""
 
 import os
-import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-_POINTER = b"version https://git-lfs.github.com/spec/"
-_MOST_BYTES = 1024  # of a pointer, as Git LFS defines it
+from tfembed.saved_model.handles import check_fetched
+
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -20,7 +19,7 @@ def check_files(handle: object, weights: str | os.PathLike[str] | None = None) -
         weights: File of weights, if there is one.
 
     Raises:
-        ValueError: If a file is a pointer of Git LFS, or the handle is an HDF5 file; says what to do.
+        ValueError: If a file is a Git LFS pointer, or the handle is an HDF5 file; says what to do.
 
     Example:
         >>> check_files("minilm")
@@ -28,7 +27,7 @@ def check_files(handle: object, weights: str | os.PathLike[str] | None = None) -
     texts = [str(value) for value in (handle, weights) if isinstance(value, str | os.PathLike)]
     paths = [Path(path) for text in texts for path in (text, text.partition(":")[2]) if path and Path(path).exists()]
     for file in chain.from_iterable(map(_files_in, paths)):
-        _check_pointer(file)
+        check_fetched(str(file))
     if isinstance(handle, str) and handle.endswith((".h5", ".hdf5")) and Path(handle).is_file():
         raise ValueError(_explained(Path(handle)))
 
@@ -39,19 +38,6 @@ def _files_in(path: Path) -> Iterator[Path]:
         yield path
     else:
         yield from (file for pattern in ("*", "*/*") for file in sorted(path.glob(pattern)) if file.is_file())
-
-
-def _check_pointer(file: Path) -> None:
-    if file.stat().st_size > _MOST_BYTES:
-        return
-    content = file.read_bytes()
-    if content.startswith(_POINTER):
-        size = re.search(rb"^size (\d+)$", content, re.MULTILINE)
-        of_size = f" of {int(size.group(1)):,} bytes" if size else ""
-        raise ValueError(
-            f"{str(file)!r} is a pointer of Git LFS, in place of the file{of_size} that it stands for: run `git lfs "
-            "pull` where it was cloned, or download the file itself."
-        )
 
 
 def _explained(file: Path) -> str:

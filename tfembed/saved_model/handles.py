@@ -7,6 +7,7 @@ imported for web addresses alone: a folder needs none of it, and its import cost
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tarfile
@@ -25,6 +26,7 @@ from tfembed.saved_model import kaggle
 
 GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_LFS_POINTER_BYTES = 1024  # at most, as Git LFS defines it
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 _EXPECTED = (
     "a folder with saved_model.pb, a .tar.gz of one, or an address such as https://tfhub.dev/google/nnlm-en-dim128/2 "
@@ -99,11 +101,14 @@ def check_fetched(file: str) -> None:
         ValueError: If it is such a pointer.
     """
     with tf.io.gfile.GFile(file, "rb") as opened:
-        if opened.read(len(_LFS_POINTER)) == _LFS_POINTER:
-            raise ValueError(
-                f"{file!r} is a Git LFS pointer, which stands for a file that was not fetched. Run `git lfs pull` "
-                "where it was cloned, or download the file itself."
-            )
+        content = opened.read(_LFS_POINTER_BYTES)
+    if content.startswith(_LFS_POINTER):
+        size = re.search(rb"^size (\d+)$", content, re.MULTILINE)
+        of_size = f" of {int(size.group(1)):,} bytes" if size else ""
+        raise ValueError(
+            f"{file!r} is a Git LFS pointer, in place of the file{of_size} that it stands for. Run `git lfs pull` "
+            "where it was cloned, or download the file itself."
+        )
 
 
 def unpack(archive: Path) -> str:
@@ -145,11 +150,6 @@ def _checked(folder: str, handle: str) -> str:
         raise ValueError(
             f"{handle!r} is the base path of versions {', '.join(map(str, numbers))} of a model. Pass one of its "
             f"folders, such as {os.path.join(handle, str(numbers[-1]))!r}."
-        )
-    if handle.endswith((".h5", ".hdf5")):
-        raise ValueError(
-            f"{handle!r} is an HDF5 file of Keras. Convert it where you trust it: keras.models.load_model({handle!r})"
-            ".save('model.keras'), and pass that; a file of weights alone needs the model that it was saved from."
         )
     raise ValueError(
         f"Trying to load a model of incompatible/unknown type: {handle!r} holds neither {' nor '.join(GRAPH_FILES)}. "

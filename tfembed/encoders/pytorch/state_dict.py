@@ -14,8 +14,6 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from tfembed.saved_model.handles import check_fetched
-
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # Where the tensors of a checkpoint lie, if not at its top.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -56,10 +54,8 @@ def read_state_dict(path: Path, *, trust: bool = False) -> dict[str, np.ndarray]
         of compiled ones.
 
     Raises:
-        ValueError: If the file is damaged, is a pointer of Git LFS, holds no tensors, or asks for what is not
-            needed; the message names that.
+        ValueError: If the file is damaged, holds no tensors, or asks for what is not needed; the message names that.
     """
-    check_fetched(str(path))
     try:
         if path.suffix == ".safetensors":
             found: Any = safetensors.numpy.load_file(path)
