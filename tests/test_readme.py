@@ -28,6 +28,8 @@ IN_BLOCKS = [line for _, language, code in BLOCKS if language != "python" for li
 
 # What is not a command line: what is printed, and trees of folders. The first words of each.
 SHOWN = ("────────", "lp_ft(1)\n  1 probe", "tfembed/\n")
+# First words of lines that are no command of tfembed.
+OTHER_COMMANDS = ("make ", "export ", "curl ", "docker ", "tensorflow_model_server ", "echo ", "uv pip install ")
 # Lines that are only parsed: they want a server, a download, several processes, or minutes. Other tests run the like.
 NOT_RUN = re.compile(
     r"serve|search|report|predict --url|embed pages|.*clip_vit|query pictures|.*--runner beam|inspect|doctor|train rat"
@@ -62,7 +64,7 @@ def test_other_blocks_are_commands() -> None:
         if language == "python" or code.startswith(SHOWN):
             continue
         for line in code.splitlines():
-            known = line.startswith(("make ", "export ", "curl ", "docker ", "tensorflow_model_server "))
+            known = line.startswith(OTHER_COMMANDS)
             assert known or COMMAND.match(line), (name, line)
 
 

@@ -31,9 +31,7 @@ def test_a_git_lfs_pointer_is_named(tmp_path: Path, file: str, handle: str) -> N
     """A file that Git LFS has not fetched is named with the size of what it stands for, whatever kind of file it is."""
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_bytes(POINTER)
-    with pytest.raises(
-        ValueError, match=rf"{file}' is a Git LFS pointer, .* 12,345 bytes .* `git lfs pull`"
-    ) as error:
+    with pytest.raises(ValueError, match=rf"{file}' is a Git LFS pointer, .* 12,345 bytes .* `git lfs pull`") as error:
         te.load_encoder(handle.format(place=tmp_path))
     assert "\n" not in str(error.value)
 

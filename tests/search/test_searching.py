@@ -108,7 +108,7 @@ def test_the_test_part_is_touched_by_the_winner_alone(tmp_path: Path, monkeypatc
 
         return spy
 
-    for name in ("fit", "train"):  # of trials, and of the winner
+    for name in ("fit", "execute"):  # of trials, and of the winner
         monkeypatch.setattr(workshop, name, spied(getattr(workshop, name)))
     dataset = data()
     study(tmp_path / "study", max_trials=1, space=space(strategy=probes))

@@ -74,7 +74,7 @@ def test_the_command(tmp_path: Path) -> None:
     program = tmp_path / "tensorflow_model_server"
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     program.chmod(0o755)
-    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "1").mkdir(parents=True)
     command = [
         sys.executable,
         "-m",

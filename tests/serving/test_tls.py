@@ -113,8 +113,12 @@ def test_an_unknown_authority(secured: Running, tmp_path: Path) -> None:
     other = issue(tmp_path, "other", None)
     options = ClientOptions(certificate_authority=other.certificate, retries=0, timeout=5)
     for url in urls(secured):
-        with Client(url, "half", options) as client, pytest.raises(UnreachableError):
+        with Client(url, "half", options) as client, pytest.raises(UnreachableError) as error:
             client.status()
+        assert "\n" not in str(error.value)
+        if url == secured.rest_url:
+            assert "certificate verify failed" in str(error.value)
+            assert "Max retries" not in str(error.value)
     plain = secured.rest_url.replace("https", "http")
     with Client(plain, "half", ClientOptions(retries=0, timeout=5)) as client, pytest.raises(Exception, match=r"."):
         client.status()

@@ -111,7 +111,9 @@ def _reason(error: BaseException) -> str:
     while inner is not None:
         if isinstance(inner, OSError) and inner.strerror:
             return inner.strerror
-        inner = getattr(inner.args[0] if inner.args else None, "reason", None) or inner.__cause__ or inner.__context__
+        inside = inner.args[0] if inner.args else None
+        nested = (getattr(inside, "reason", None), inside, inner.__cause__, inner.__context__)
+        inner = next((each for each in nested if isinstance(each, BaseException)), None)
     return str(error)
 
 
