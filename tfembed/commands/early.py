@@ -176,12 +176,11 @@ def check_measuring(embeddings: Path, options: Mapping[str, Any]) -> None:
         check_source(options["pairs"], options["pair_columns"].split(","))
 
 
-def check_base_path(base_path: Path, *, needs_versions: bool = True) -> None:
+def check_base_path(base_path: Path) -> None:
     """Check that a folder is the base path of a model, and say what to type where it is something else.
 
     Args:
         base_path: Folder that should hold versions.
-        needs_versions: Whether there must be a version in it already.
 
     Raises:
         ValueError: If it is no folder, a run, a study, a version itself, or has no versions.
@@ -202,7 +201,7 @@ def check_base_path(base_path: Path, *, needs_versions: bool = True) -> None:
             f"{base_path} is a SavedModel, and a base path has a numbered folder for each version. Move it into "
             f"{base_path}/1."
         )
-    if needs_versions and not any(path.name.isdecimal() for path in base_path.iterdir()):
+    if not any(path.name.isdecimal() for path in base_path.iterdir()):
         raise ValueError(
             f"{base_path} has no versions: expected folders named 1, 2, ... as an export makes them: "
             f"{command('export', 'RUN', base_path)}"

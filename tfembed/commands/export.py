@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from tfembed.commands.early import check_run
+from tfembed.commands.early import check_base_path, check_run
 from tfembed.commands.hints import command
 from tfembed.commands.options import BASE_PATH, JSON, PATH
 from tfembed.json_values import to_json
@@ -68,6 +68,7 @@ def versions(base_path: Path, as_json: bool) -> None:
     """List the versions under BASE_PATH, the highest first; it is the one that TF Serving serves."""
     import tfembed as te
 
+    check_base_path(base_path)
     found = te.versions(base_path)
     if as_json:
         rows = [
@@ -93,5 +94,6 @@ def rollback(base_path: Path, as_json: bool) -> None:
     """Withdraw the highest version under BASE_PATH, so that TF Serving goes back to the one below it."""
     import tfembed as te
 
+    check_base_path(base_path)
     version = te.rollback(base_path)
     click.echo(to_json({"version": version.number}) if as_json else f"{version.folder} is the highest version now")

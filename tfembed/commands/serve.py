@@ -118,7 +118,7 @@ def deploy(base_path: Path, out: Path, model_name: str | None, **options: Any) -
     """Write what runs TensorFlow Serving on BASE_PATH into the folder OUT: for Docker Compose and for Kubernetes."""
     from tfembed.serving.deploy import DeployOptions, write_deployment
 
-    check_base_path(base_path, needs_versions=False)
+    check_base_path(base_path)
     given = {name: value for name, value in options.items() if value is not None}
     name = model_name or base_path.resolve().name
     files = write_deployment(out, DeployOptions(model_name=name, base_path=base_path.resolve(), **given))

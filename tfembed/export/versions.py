@@ -95,7 +95,7 @@ def versions(base_path: str | os.PathLike[str]) -> list[Version]:
     base = Path(base_path)
     found = _numbers(base) if base.is_dir() else {}
     if not found:
-        raise ValueError(f"{base} has no versions: expected folders named 1, 2, ... as `tfembed export` writes them.")
+        raise ValueError(f"{base} has no versions: expected folders named 1, 2, ... as an export makes them.")
     return [_read(number, found[number]) for number in sorted(found, reverse=True)]
 
 

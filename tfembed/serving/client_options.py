@@ -90,7 +90,7 @@ def parse_url(url: str, model: str | None) -> Target:
     """Read a URL such as http://localhost:8501/v1/models/intents, or grpc://localhost:8500 with a model.
 
     Raises:
-        ValueError: If it is no such URL, or says nothing of a model where none is given.
+        ValueError: If it is no such URL, or names no model where none is passed.
 
     Example:
         >>> parse_url("http://localhost:8501/v1/models/intents:predict", None).model
@@ -108,7 +108,7 @@ def parse_url(url: str, model: str | None) -> Target:
     inside, version, label = found.groups()
     name = model or unquote(inside or "")
     if not name:
-        raise ValueError(f"{url!r} says nothing of a model: pass model=, such as model='intents'.")
+        raise ValueError(f"{url!r} names no model: append its name, such as {url.rstrip('/')}/intents.")
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 8500)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return Target(
