@@ -38,6 +38,15 @@ def test_round_trip(model: object, result: te.Result, tmp_path: Path) -> None:
     assert [each.name for each in folder.parent.iterdir()] == ["first"]
 
 
+def test_a_run_is_as_frozen_as_the_model_was(result: te.Result, tmp_path: Path) -> None:
+    """Of a probe only the head trains; of a phase with gradients, what the phase unfroze."""
+    for selector, count in ((False, 2), (1, 5)):
+        model = te.build_image_classifier(te.load_encoder("glyphs"), ["a", "ß"])
+        model.get_layer("encoder").unfreeze(selector)
+        read, _ = te.load_run(te.save_run(tmp_path / str(count), model, result, RECORD))
+        assert len(model.trainable_variables) == len(read.trainable_variables) == count
+
+
 def test_a_regressor_is_read_in_its_unit(tmp_path: Path) -> None:
     """A regressor that was saved and read predicts in the unit of its targets."""
     targets = (np.arange(5) * 200.0 + 1e4).tolist()

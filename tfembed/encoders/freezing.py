@@ -90,10 +90,11 @@ def _flagged(layer: keras.layers.Layer) -> dict[str, list[Any]]:
     """The layers with weights, and the weights, in an order that copies of the layer share; without those of modules.
 
     Layers without weights have nothing to train, and some are made only when a layer is called for the first time.
+    Additions of LoRA are left out: Keras saves the weights with these added, and mostly makes the copy without them.
     """
     modules = modules_inside(layer)
     of_modules = {id(weight) for module in modules for weight in module.weights}
     return {
         "layers": [inner for inner in layer._flatten_layers() if inner.weights and inner not in modules],
-        "variables": [weight for weight in layer.weights if id(weight) not in of_modules],
+        "variables": [w for w in layer.weights if id(w) not in of_modules and not w.name.startswith("lora_")],
     }
