@@ -39,6 +39,15 @@ def test_what_trained_before_trains_again_in_the_same_mode() -> None:
         assert getattr(encoder.body, "fixed_statistics", None) is fixed
 
 
+def test_an_encoder_without_weights_is_frozen_again_too() -> None:
+    """Only the flag of the encoder itself says so."""
+    image = keras.Input((8, 8, 3))
+    encoder = te.load_encoder(keras.Model(image, keras.layers.GlobalAveragePooling2D()(image)))
+    with trained_as_before(encoder):
+        encoder.unfreeze(True)
+    assert not encoder.trainable
+
+
 def test_a_layer_that_has_less_than_its_config_says_is_refused() -> None:
     """As another version of a library may make it; the message names what to do."""
     encoder = tiny_image_encoder()

@@ -41,7 +41,8 @@ keep_freed_memory()  # here, since it must come before the first op
 class Encoder(keras.layers.Layer):
     """A pretrained embedding as a Keras layer. `load_encoder` makes one; it is frozen at first.
 
-    Frozen blocks run in inference mode whatever `training` says. Compile a model again after `unfreeze`.
+    Frozen blocks run in inference mode whatever `training` says. Compile a model again after `unfreeze`. What is frozen
+    stays frozen in saved models, clones and copies.
 
     Args:
         spec: What is known of it.

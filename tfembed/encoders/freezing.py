@@ -25,8 +25,8 @@ def trained_positions(layer: keras.layers.Layer) -> TrainedPositions:
     inside other layers, are lost. A HubLayer is left out, because its own config says what trains.
 
     Returns:
-        Positions of layers that train among those with weights, and of variables that train among all weights, as
-        JSON values.
+        Positions of layers that train among the layer and those with weights inside it, and of variables that train
+        among all weights, as JSON values.
 
     Example:
         >>> trained_positions(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))
@@ -87,14 +87,15 @@ def modules_inside(*layers: keras.layers.Layer) -> list[HubLayer]:
 
 
 def _flagged(layer: keras.layers.Layer) -> dict[str, list[Any]]:
-    """The layers with weights, and the weights, in an order that copies of the layer share; without those of modules.
+    """The layer, those with weights inside it, and the weights, in an order that copies share; none of modules.
 
-    Layers without weights have nothing to train, and some are made only when a layer is called for the first time.
+    Other layers have nothing to train, and some are made only when the layer is called for the first time.
     Additions of LoRA are left out: Keras saves the weights with these added, and mostly makes the copy without them.
     """
     modules = modules_inside(layer)
     of_modules = {id(weight) for module in modules for weight in module.weights}
+    inside = layer._flatten_layers(include_self=False)
     return {
-        "layers": [inner for inner in layer._flatten_layers() if inner.weights and inner not in modules],
+        "layers": [layer, *(inner for inner in inside if inner.weights and inner not in modules)],
         "variables": [w for w in layer.weights if id(w) not in of_modules and not w.name.startswith("lora_")],
     }

@@ -42,8 +42,8 @@ class HubLayer(keras.layers.Layer):
     Of a callable, the attributes `variables`, `trainable_variables` and `regularization_losses` (callables without
     arguments) are used where it has them. The losses count while the layer trains, once, however often it is called.
 
-    `.keras` files hold the module and its values, and load without the handle. The values of string variables are saved
-    too, though Keras does not list them among the weights.
+    `.keras` files hold the module, its values and what is frozen, and load without the handle. The values of string
+    variables are saved too, though Keras does not list them among the weights.
 
     Args:
         handle: A folder with a SavedModel, a `.tar.gz` of one, a web address of tfhub.dev or Kaggle, or a callable.
