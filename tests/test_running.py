@@ -202,6 +202,16 @@ def test_low_rank_additions_end_up_in_the_weights():
     np.testing.assert_allclose(te.predict(reread, text).logits, te.predict(model, text).logits, atol=1e-5)
 
 
+def test_what_was_unfrozen_before_low_rank_additions_is_unfrozen_after_them():
+    """The layers that had them, and those that had none."""
+    model = te.build_text_classifier(attention_encoder(), ["ba", "ab"])
+    encoder = parts_of(model).encoder
+    encoder.unfreeze(1)
+    expected = [variable.path for variable in encoder.trainable_variables]
+    run(parts_of(model), te.lora(1, num_unfrozen=1, epochs=1).phases[1], letters())
+    assert [variable.path for variable in encoder.trainable_variables] == expected
+
+
 def test_low_rank_additions_that_made_it_worse_are_undone():
     """What they did to the attention's weights is judged, and taken back."""
     model = te.build_text_classifier(attention_encoder(), ["ba", "ab"])

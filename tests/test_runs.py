@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_encoders import tiny_image_encoder
 
 import tfembed as te
 
@@ -36,6 +37,15 @@ def test_round_trip(model: object, result: te.Result, tmp_path: Path) -> None:
     assert record["result"]["metrics"] == result.metrics
     assert record["result"]["strategy"]["name"] == "lp_ft(2)"
     assert [each.name for each in folder.parent.iterdir()] == ["first"]
+
+
+def test_a_run_is_as_frozen_as_the_model_was(result: te.Result, tmp_path: Path) -> None:
+    """Of a probe only the head trains; of a phase with gradients, what the phase unfroze."""
+    for selector, count in ((False, 2), ("gamma", 5)):
+        model = te.build_image_classifier(tiny_image_encoder(), ["a", "ß"])
+        model.get_layer("encoder").unfreeze(selector)
+        read, _ = te.load_run(te.save_run(tmp_path / str(count), model, result, RECORD))
+        assert len(model.trainable_variables) == len(read.trainable_variables) == count
 
 
 def test_a_regressor_is_read_in_its_unit(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tfembed.encoders.batch_norm import batch_norm_in_words
 from tfembed.encoders.forward import check_cut
+from tfembed.encoders.freezing import trained_as_before
 from tfembed.encoders.low_rank import low_rank_layers, num_added
 from tfembed.encoders.pooling import check_depths
 from tfembed.phases import Phase
@@ -27,12 +28,9 @@ def describe(strategy: Strategy, encoder: Encoder) -> str:
     Raises:
         ValueError: If a phase unfreezes what the encoder does not have.
     """
-    before, batch_norm = encoder.unfrozen, encoder.batch_norm
     check_depths(strategy.phases[0].depths, len(encoder.blocks))
-    try:
+    with trained_as_before(encoder):
         lines = [f"  {i} {phase.name}: {_phase(phase, encoder)}" for i, phase in enumerate(strategy.phases, 1)]
-    finally:
-        encoder.unfreeze(before, batch_norm=batch_norm)
     return "\n".join([strategy.name, *lines])
 
 

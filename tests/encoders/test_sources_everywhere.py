@@ -1,12 +1,15 @@
 """What works for one encoder works for those of every source: blocks, cuts, keys, training, files, exports."""
 
+import copy
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,12 @@ import tiny_vectors
 import torch_recipe
 from safetensors.numpy import save_file
 from spared_gate import spared_gate
+from tiny_encoders import tiny_text_encoder, write_module_of_same_names
 from tiny_presets import TEXTS, copy_folder, write_preset, write_towers
 
 import tfembed as te
 from tfembed.features.key import encoder_key
+from tfembed.saved_model.blocks import select_variables, variable_name
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -63,6 +68,26 @@ def write_keras(folder: Path) -> str:
     folder.mkdir()
     keras.Model(image, keras.layers.Dense(3, name="vector")(keras.layers.Flatten()(x))).save(folder / "own.keras")
     return str(folder / "own.keras")
+
+
+def write_opaque(folder: Path) -> str:
+    """A module whose numbers of rows depend on the values, so that it cannot be cut."""
+    module, kernels = tf.train.Checkpoint(), [tf.Variable(tf.eye(3) + 0.1 * i, name=f"kernel_{i}") for i in range(2)]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 3], tf.float32)], autograph=False)
+    def call(images: tf.Tensor) -> tf.Tensor:
+        rows = tf.map_fn(lambda image: tf.reduce_mean(image, (0, 1)) @ kernels[0][:, :3], images[:, None])
+        return tf.tanh(rows[:, 0] @ kernels[1])
+
+    module.__call__, module.variables, module.trainable_variables = call, kernels, kernels
+    tf.saved_model.save(module, str(folder))
+    return str(folder)
+
+
+def write_hub_inside(folder: Path) -> Any:
+    image = keras.Input((8, 8, 3))
+    module = te.HubLayer(write_module_of_same_names(folder), name="module")
+    return keras.Model(image, keras.layers.Dense(3, name="top")(module(image)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +169,14 @@ SOURCES = {
     "signatures": Source(write=plain_modules.write_keras_export, kind="image", blocks=("stem", "top")),
     "a Keras model": Source(write=write_keras, kind="image", blocks=("maps", "vector")),
 }
+# Encoders whose blocks and cuts have tests of their own.
+OTHERS = {
+    "glyphs": Source(write=lambda _: "glyphs", kind="image"),
+    "a SavedModel whose variables share names": Source(write=write_module_of_same_names, kind="image"),
+    "a SavedModel that shows one block": Source(write=write_opaque, kind="image"),
+    "an exported module": Source(write=lambda folder: te.export_module(tiny_text_encoder(), folder)),
+    "a Keras model with a SavedModel inside": Source(write=write_hub_inside, kind="image"),
+}
 # Keys, training and files take seconds: of each kind of body and of preprocessing one, with what is unfrozen.
 TRAINED = {
     "KerasHub deberta_v3": True,
@@ -157,6 +190,16 @@ TRAINED = {
     "keras.applications MobileNet": 1,
     "timm resnet": 1,
 }
+# All selectors take seconds too: of each kind of body one.
+COPIED = (
+    "KerasHub bert",
+    "timm resnet",
+    "word vectors",
+    "signatures",
+    "glyphs",
+    "a SavedModel whose variables share names",
+    "a Keras model with a SavedModel inside",
+)
 # Whether the export goes through the gate, which takes seconds more.
 EXPORTED = {
     "KerasHub deberta_v3": True,
@@ -179,7 +222,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def load(name: str, folder: Path) -> Any:
     """An encoder, and examples for it."""
-    source = SOURCES[name]
+    source = (SOURCES | OTHERS)[name]
     keras.utils.set_random_seed(0)
     encoder = te.load_encoder(source.write(folder / f"{len(list(folder.iterdir()))}_files"), **source.options)
     pictures = np.random.default_rng(0).integers(0, 256, (6, 20, 28, 3)).astype("uint8")
@@ -257,6 +300,89 @@ def test_a_trained_model_is_saved(trained: Any, folder: Path) -> None:
     model.save(folder / f"{name}.keras")
     examples = examples.astype(str) if examples.dtype == object else examples
     np.savez(folder / f"{name}.npz", examples=examples, expected=model(examples))
+
+
+def selectors(encoder: te.Encoder) -> Iterator[Any]:
+    """Selectors of every form that fit an encoder; those that cut through blocks and layers last."""
+    variable = select_variables(encoder.blocks, True)[-1]
+    yield from (True, False, 1, [encoder.blocks[0].name], re.split("[/.]", variable_name(variable))[-1])
+    for kind in ("norms", "biases"):
+        with suppress(ValueError):  # it has none
+            yield select_variables(encoder.blocks, kind) and kind
+
+
+def flags(model: keras.Model) -> Any:
+    """All that says what trains, and how: of the model, of its layers, and of every variable of every block."""
+    encoder = model.get_layer("encoder")
+    layers = [layer for layer in encoder.body._flatten_layers() if layer.weights]
+    of_layers = [(layer.trainable, getattr(layer, "runs_fixed", None)) for layer in layers]
+    of_blocks = {block.name: [variable.trainable for variable in block.variables] for block in encoder.blocks}
+    return len(model.trainable_variables), encoder.trainable, encoder.batch_norm, of_layers, of_blocks
+
+
+def classifier(name: str, folder: Path) -> tuple[keras.Model, Any]:
+    """A model for two classes, and examples for it."""
+    encoder, examples = load(name, folder)
+    build = te.build_text_classifier if encoder.spec.kind == "text" else te.build_image_classifier
+    return build(encoder, ["a", "b"]), examples
+
+
+def same(values: Iterable[Any], others: Iterable[Any]) -> bool:
+    return all(np.array_equal(one, other) for one, other in zip(values, others, strict=True))
+
+
+def random_states(model: keras.Model) -> list[Any]:
+    """What dropout draws from, which Keras saves of no layer."""
+    weights = {id(weight) for weight in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weights]
+
+
+@pytest.mark.parametrize("name", [*SOURCES, *OTHERS])
+def test_what_is_frozen_stays_frozen_in_a_file(name: str, folder: Path, tmp_path: Path) -> None:
+    """With the selector that cuts through most; the state of the optimizer comes out of the file too."""
+    model, _ = classifier(name, folder)
+    encoder = model.get_layer("encoder")
+    encoder.unfreeze([*selectors(encoder)][-1], batch_norm="inference")
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.optimizer.build(model.trainable_variables)
+    for i, variable in enumerate(model.optimizer.variables):
+        variable.assign(keras.ops.full(variable.shape, i, variable.dtype))
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert flags(again) == flags(model)
+    assert same(model.optimizer.variables, again.optimizer.variables)
+
+
+@pytest.mark.parametrize("name", COPIED)
+def test_every_selector_outlasts_every_way_to_copy(name: str, folder: Path) -> None:
+    """A config of the encoder or of the model, a clone, and a deep copy train the same variables in the same mode."""
+    model, _ = classifier(name, folder)
+    encoder = model.get_layer("encoder")
+    ways = (keras.models.clone_model, copy.deepcopy, lambda whole: keras.Model.from_config(whole.get_config()))
+    for selector, batch_norm, way in zip(selectors(encoder), cycle(("inference", "train")), cycle(ways), strict=False):
+        encoder.unfreeze(selector, batch_norm=batch_norm)
+        assert flags(way(model)) == flags(model), (selector, way)
+
+
+@pytest.mark.parametrize("name", COPIED)
+def test_training_goes_on_from_a_file(name: str, folder: Path, tmp_path: Path) -> None:
+    """The next step gives the weights that it gives to the model that was never saved."""
+    model, examples = classifier(name, folder)
+    encoder = model.get_layer("encoder")
+    encoder.unfreeze([*selectors(encoder)][-1])
+    batch = tf.constant(examples.tolist() if examples.dtype == object else examples), np.arange(6) % 2
+    model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", run_eagerly=True)
+    model.train_on_batch(*batch)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    for old, new in zip(random_states(model), random_states(again), strict=True):
+        new.assign(old)
+    before = [weight.numpy() for weight in model.weights]
+    for each in (model, again):
+        each.train_on_batch(*batch)
+    assert not same(before, model.weights)
+    assert same(model.weights, again.weights)
+    assert same(model.optimizer.variables, again.optimizer.variables)
 
 
 READ_BACK = """

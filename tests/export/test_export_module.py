@@ -167,6 +167,24 @@ def test_a_partly_fine_tuned_encoder(tmp_path: Path) -> None:
     assert len(again.trainable_variables) == 9
 
 
+def test_a_module_is_all_trainable_and_the_encoder_stays_as_frozen_as_it_was(tmp_path: Path) -> None:
+    """A loaded module is frozen as any encoder, and the selector that was chosen before chooses the same again."""
+    encoder = tiny_image_encoder()
+    encoder.unfreeze("beta", batch_norm="inference")
+    encoder = Encoder.from_config(encoder.get_config())  # which nobody has called `unfreeze` of
+    flags = [variable.trainable for variable in encoder.variables]
+    layers = [layer.trainable for layer in encoder.body.layers]
+    again = te.load_encoder(te.export_module(encoder, tmp_path / "module"))
+    assert [variable.trainable for variable in encoder.variables] == flags
+    assert [layer.trainable for layer in encoder.body.layers] == layers
+    assert encoder.batch_norm == "inference"
+    assert not again.trainable_variables
+    again.unfreeze("beta")
+    assert len(again.trainable_variables) == len(encoder.trainable_variables) == 3
+    again.unfreeze(True)
+    assert len(again.trainable_variables) == 9
+
+
 def test_an_encoder_with_merged_additions_of_low_rank(tmp_path: Path) -> None:
     """What LoRA trained is in the weights."""
     encoder = bert()

@@ -1,9 +1,11 @@
 """HubLayer.unfreeze: what trains, what stays, and in which mode each block runs."""
 
+import copy
 import shutil
 
 import keras
 import numpy as np
+import plain_modules
 import pytest
 import tensorflow as tf
 from tiny_encoders import write_module_of_same_names
@@ -144,6 +146,40 @@ def test_a_selection_comes_out_of_the_file(stacked, tmp_path, selector):
 
 def _flags(layer: HubLayer) -> list[bool]:
     return [weight.trainable for weight in layer.weights]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+@pytest.mark.parametrize("selector", [True, False, 1, ["stem"], "top/.*kernel", "biases", "norms"])
+def test_a_selection_outlasts_every_copy_of_a_keras_model(stacked, tmp_path, selector):
+    """A config, a clone, a deep copy and a file train the same; out of the file the optimizer goes on."""
+    layer = HubLayer(stacked)
+    layer.unfreeze(selector)
+    layer.fixed_statistics = True
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="ones")(layer(inputs)))
+    model.compile(keras.optimizers.Adam(0.1), "mean_squared_error")
+    model.train_on_batch(ROWS, np.ones((64, 1)))
+    model.save(tmp_path / "model.keras")
+    from_file = keras.models.load_model(tmp_path / "model.keras")
+    for copied in (keras.models.clone_model(model), copy.deepcopy(model), from_file):
+        assert _flags(copied.layers[1]) == _flags(layer)
+        assert copied.layers[1].trainable == layer.trainable
+        assert copied.layers[1].runs_fixed
+    for each in (model, from_file):
+        each.train_on_batch(ROWS, np.ones((64, 1)))
+    for one, other in zip(model.get_weights(), from_file.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_selection_of_a_signature_outlasts_a_copy(tmp_path):
+    """And a copy of one that was only switched on still says that signatures do not train as a whole."""
+    folder = plain_modules.write_keras_export(tmp_path / "module")
+    layer = HubLayer(folder, signature="serve", output_key="output_0")
+    layer.unfreeze(1)
+    assert _flags(HubLayer.from_config(layer.get_config())) == _flags(layer)
+    layer.unfreeze(True)
+    with pytest.raises(ValueError, match="trainable=True is unsupported when calling a signature"):
+        HubLayer.from_config(layer.get_config())(np.zeros((1, 8, 8, 3), "float32"))
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

@@ -16,7 +16,7 @@ from tfembed.encoders.python_state import own_code
 from tfembed.saved_model.layer import HubLayer
 
 # These change when the same layer is made, built, compiled or unfrozen again, and say nothing of what it computes.
-_VOLATILE = ("trainable", "build_config", "compile_config", "module")
+_VOLATILE = ("trainable", "unfrozen", "fixed_statistics", "build_config", "compile_config", "module")
 
 _own_names: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 

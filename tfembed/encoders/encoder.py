@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfembed.allocator import keep_freed_memory
 from tfembed.encoders.compute import choose_compute, has_bfloat16, sample_examples
 from tfembed.encoders.forward import INPUTS, MASK, forward
+from tfembed.encoders.freezing import NOTHING_TRAINS, restore_trained, trained_positions
 from tfembed.encoders.frozen import FrozenGraphs
 from tfembed.encoders.keras_settings import check_settings
 from tfembed.encoders.module_parts import ModuleParts
@@ -40,7 +41,8 @@ keep_freed_memory()  # here, since it must come before the first op
 class Encoder(keras.layers.Layer):
     """A pretrained embedding as a Keras layer. `load_encoder` makes one; it is frozen at first.
 
-    Frozen blocks run in inference mode whatever `training` says. Compile a model again after `unfreeze`.
+    Frozen blocks run in inference mode whatever `training` says. Compile a model again after `unfreeze`. What is frozen
+    stays frozen in saved models, clones and copies.
 
     Args:
         spec: What is known of it.
@@ -82,7 +84,6 @@ class Encoder(keras.layers.Layer):
         self._parts: Parts | None = None
         self._dim, self.trained_with = dim, trained_with
         self.sequence_length, self.chooses_length = sequence_length, sequence_length is None
-        self._unfrozen: Any = False
         self._batch_norm = "train"
         # In objects that TensorFlow does not look into: an export would take the functions along.
         self._traces = SimpleNamespace(state=None, graphs=FrozenGraphs(), hashes={}, own_name=uuid.uuid4().hex)
@@ -170,12 +171,6 @@ class Encoder(keras.layers.Layer):
                 variable.trainable = False
         if selector or selector in ("", None):  # which name nothing, and are refused
             self.parts.set_trained(selector, self._batch_norm == "inference")
-        self._unfrozen = selector
-
-    @property
-    def unfrozen(self) -> Any:
-        """What `unfreeze` was called with last."""
-        return self._unfrozen
 
     @property
     def batch_norm(self) -> str:
@@ -410,6 +405,7 @@ class Encoder(keras.layers.Layer):
             "sequence_length": self.sequence_length,
             "trained_with": self.trained_with,
             "batch_norm": self._batch_norm,
+            "trained": trained_positions(self),
             "preprocessing": None if self.preprocessing is None else serialize(self.preprocessing),
         }
 
@@ -419,10 +415,12 @@ class Encoder(keras.layers.Layer):
         deserialize = keras.saving.deserialize_keras_object
         config = dict(config)
         batch_norm = config.pop("batch_norm", "train")
+        trained = config.pop("trained", NOTHING_TRAINS)  # which a file of an earlier version does not say
         config["body"] = deserialize(config["body"])
         config["preprocessing"] = config["preprocessing"] and deserialize(config["preprocessing"])
         encoder = cls(**config)
         encoder._batch_norm = batch_norm
+        restore_trained(encoder, trained)
         return encoder
 
 

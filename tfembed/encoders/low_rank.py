@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.freezing import trained_as_before
 
 # As KerasHub chooses them: the layers that make queries and values.
 _TARGETS = ("query", "value", "query_dense", "value_dense")
@@ -16,6 +17,8 @@ _TARGETS = ("query", "value", "query_dense", "value_dense")
 @contextmanager
 def low_rank(encoder: Encoder, rank: int) -> Iterator[None]:
     """Let additions of a low rank train in place of what is unfrozen; add them to the weights at the end.
+
+    Afterwards what was unfrozen before is unfrozen again.
 
     Keras makes them: a weight `(384, 12, 32)` of an attention with 12 heads gets a product of `(384, 12, rank)` and
     `(rank, 32)`.
@@ -39,18 +42,19 @@ def low_rank(encoder: Encoder, rank: int) -> Iterator[None]:
         yield
         return
     layers = low_rank_layers(encoder)
-    for layer in layers:
-        layer.enable_lora(rank)
-    encoder.parts.refresh()
-    added = {id(v) for layer in layers for v in (layer.lora_kernel_a, layer.lora_kernel_b)}
-    for variable in [v for block in encoder.blocks for v in block.variables]:
-        variable.trainable = id(variable) in added
-    try:
-        yield
-    finally:
+    with trained_as_before(encoder):
         for layer in layers:
-            _merge(layer)
+            layer.enable_lora(rank)
         encoder.parts.refresh()
+        added = {id(v) for layer in layers for v in (layer.lora_kernel_a, layer.lora_kernel_b)}
+        for variable in [v for block in encoder.blocks for v in block.variables]:
+            variable.trainable = id(variable) in added
+        try:
+            yield
+        finally:
+            for layer in layers:
+                _merge(layer)
+            encoder.parts.refresh()
 
 
 def low_rank_layers(encoder: Encoder) -> list[keras.layers.Layer]:
@@ -81,4 +85,3 @@ def _merge(layer: Any) -> None:
         layer._untrack_variable(variable)
     layer.lora_kernel_a = layer.lora_kernel_b = layer.lora_rank = layer.lora_alpha = None
     layer._kernel.assign(kernel)
-    layer._kernel.trainable = True

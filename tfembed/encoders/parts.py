@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfembed.encoders.calls import Call, calls_between, number_of
 from tfembed.encoders.crossing import cheapest
+from tfembed.encoders.freezing import modules_inside
 from tfembed.encoders.graph_hash import GraphHash, hash_graph
 from tfembed.saved_model.blocks import Block, select_variables
 from tfembed.saved_model.cut import ModuleGraph
@@ -158,6 +159,8 @@ class ModelParts:
                 self._fix_statistics(layers, fixed_statistics)
             for variable in block.variables:  # of all: setting a layer's flag to what it is does nothing
                 variable.trainable = id(variable) in chosen
+            for module in modules_inside(*layers):  # whose own selection is saved, and says what runs in training mode
+                module.unfreeze_variables(v for v in module.weights if module.may_train and id(v) in chosen)
 
     @staticmethod
     def _fix_statistics(layers: Iterable[keras.layers.Layer], fixed: bool) -> None:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfembed.encoders.compute import sample_examples
 from tfembed.encoders.encoder import INPUTS, Encoder
+from tfembed.encoders.freezing import trained_as_before
 from tfembed.encoders.hub import DESCRIBED, DESCRIPTION, TOKENIZER
 from tfembed.encoders.preprocessing import ImagePreprocessing, mask_name
 from tfembed.export.gate import ExportError
@@ -143,14 +144,11 @@ def _can_train(encoder: Encoder) -> bool:
 
 @contextmanager
 def _all_unfrozen(encoder: Encoder) -> Iterator[None]:
-    before, batch_norm = encoder.unfrozen, encoder.batch_norm
     if isinstance(encoder.body, HubLayer):
         encoder.body.set_seed()  # in the written module dropout draws as in the one that was read
-    encoder.unfreeze(_can_train(encoder), batch_norm="train")  # whoever trains the module freezes what shall stay
-    try:
+    with trained_as_before(encoder):
+        encoder.unfreeze(_can_train(encoder), batch_norm="train")  # whoever trains the module freezes what shall stay
         yield
-    finally:
-        encoder.unfreeze(before, batch_norm=batch_norm)
 
 
 def _regularization_losses(encoder: Encoder) -> list[Any]:

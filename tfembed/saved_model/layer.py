@@ -11,9 +11,10 @@ from keras.src.saving import serialization_lib  # no public way to ask for the s
 from tfembed.saved_model.archive import StoredModule, read_values, write_values
 from tfembed.saved_model.blocks import Block
 from tfembed.saved_model.cut import ModuleGraph
+from tfembed.saved_model.graph import tf_variable
 from tfembed.saved_model.invocation import Request
 from tfembed.saved_model.output_shapes import parse_output_shape
-from tfembed.saved_model.partial import Positions, Selector, parse_selector, plain_selector, selector_config
+from tfembed.saved_model.partial import Positions, Selector, parse_selector, selector_config
 from tfembed.saved_model.source import ModuleSource
 from tfembed.saved_model.tensor_specs import as_tensors
 
@@ -41,8 +42,8 @@ class HubLayer(keras.layers.Layer):
     Of a callable, the attributes `variables`, `trainable_variables` and `regularization_losses` (callables without
     arguments) are used where it has them. The losses count while the layer trains, once, however often it is called.
 
-    `.keras` files hold the module and its values, and load without the handle. The values of string variables are saved
-    too, though Keras does not list them among the weights.
+    `.keras` files hold the module, its values and what is frozen, and load without the handle. The values of string
+    variables are saved too, though Keras does not list them among the weights.
 
     Args:
         handle: A folder with a SavedModel, a `.tar.gz` of one, a web address of tfhub.dev or Kaggle, or a callable.
@@ -225,19 +226,24 @@ class HubLayer(keras.layers.Layer):
         """
         self._select(selector)
 
+    @property
+    def selector(self) -> Selector:
+        """What `unfreeze` selected last, by position; True for everything."""
+        return self._selector
+
     def unfreeze_variables(self, variables: Iterable[Any]) -> None:
         """Train these variables of the layer, and freeze the rest; compile the model again after it.
 
         They are told apart as objects: a module's variables may all have one name.
 
         Args:
-            variables: Some of the variables in `blocks`; none to freeze everything.
+            variables: Some of the variables in `blocks` or `weights`; none to freeze everything.
 
         Raises:
             ValueError: If none of them may train, or one is no variable of the layer.
         """
-        selected = {id(variable) for variable in variables}
-        indices = [i for i, variable in enumerate(self._source.variables.raw) if id(variable) in selected]
+        selected = {id(tf_variable(variable)) for variable in variables}
+        indices = [i for i, variable in enumerate(self._source.variables.raw) if id(tf_variable(variable)) in selected]
         if len(indices) < len(selected) and self._source.variables.trainable_ids:
             raise ValueError(
                 f"{len(selected) - len(indices)} of the variables are not of layer {self.name!r}: pass variables that "
@@ -256,8 +262,11 @@ class HubLayer(keras.layers.Layer):
     def _select(self, selector: Selector) -> None:
         """Apply a selector that fits; one that does not changes nothing."""
         _ = self.resolved_object  # its blocks are not known before it is here
-        self._source.select(selector)
-        self._selector = plain_selector(selector) if selector else True
+        selected = self._source.select(selector)
+        if selector and selector is not True:  # by position, since another copy of the module may have other names
+            raw = self._source.variables.raw
+            selector = Positions(tuple(i for i, variable in enumerate(raw) if id(variable) in selected))
+        self._selector = selector or True
         keras.layers.Layer.trainable.fset(self, bool(selector))
         self._set_flags()
 
@@ -271,7 +280,8 @@ class HubLayer(keras.layers.Layer):
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         """Call the module; see the class."""
-        training = False if training is None or not self.trainable or self.runs_fixed else training
+        if training is None or training is False or not self.trainable or self.runs_fixed:
+            training = False
         outputs = self._source.call(inputs, training, None if self._selector is True else self._trained)
         self._track_module()
         return outputs
@@ -317,6 +327,8 @@ class HubLayer(keras.layers.Layer):
             config["input_shape"] = list(self.input_shape[1:])
         if self._selector is not True:
             config["unfrozen"] = selector_config(self._selector)
+        if self.fixed_statistics:
+            config["fixed_statistics"] = True
         return config
 
     @classmethod
@@ -324,10 +336,12 @@ class HubLayer(keras.layers.Layer):
         """Make the layer of a config; a module that is not on this machine is fetched when it is first needed."""
         config = dict(config)
         described, selector = config.pop("module", None), config.pop("unfrozen", True)
+        fixed_statistics = config.pop("fixed_statistics", False)
         if described is not None:
             config["handle"] = StoredModule(handle=config["handle"], **described)
         layer = cls(**config, trust=serialization_lib.in_safe_mode() is False)
         layer._selector = parse_selector(selector)
+        layer.fixed_statistics = fixed_statistics
         layer._set_flags()
         return layer
 

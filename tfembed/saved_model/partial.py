@@ -34,11 +34,6 @@ class Positions:
 Selector = bool | int | str | Sequence[str] | Positions
 
 
-def plain_selector(selector: Selector) -> bool | int | str | tuple[str, ...] | Positions:
-    """Copy the block names of a selector, if it has any, into a tuple, which Keras leaves as it is."""
-    return selector if isinstance(selector, bool | int | str | Positions) else tuple(selector)
-
-
 def selector_config(selector: Selector) -> Any:
     """Describe a selector by JSON values.
 
@@ -46,14 +41,14 @@ def selector_config(selector: Selector) -> Any:
         >>> selector_config(Positions((0, 2)))
         {'variables': [0, 2]}
     """
-    if isinstance(selector, Positions):
-        return {"variables": list(selector.indices)}
-    return list(selector) if isinstance(selector, tuple) else selector
+    return {"variables": list(selector.indices)} if isinstance(selector, Positions) else selector
 
 
 def parse_selector(config: Any) -> Selector:
-    """Make the selector that `selector_config` described."""
-    return Positions(tuple(config["variables"])) if isinstance(config, dict) else plain_selector(config)
+    """Make the selector that `selector_config` described; in files of earlier versions it is the user's own."""
+    if isinstance(config, dict):
+        return Positions(tuple(config["variables"]))
+    return tuple(config) if isinstance(config, list) else config
 
 
 def select_ids(

@@ -20,7 +20,7 @@ from tfembed.saved_model.handles import local_folder, resolve
 from tfembed.saved_model.invocation import Invocation, Request, input_dtypes, invocation
 from tfembed.saved_model.module import Module, admitted, content_fingerprint, fingerprint, load, load_folder
 from tfembed.saved_model.output_shapes import parse_output_shape
-from tfembed.saved_model.partial import Selector, blocks_of, is_mirrored, partly_trained, seeded, select_ids
+from tfembed.saved_model.partial import Positions, Selector, blocks_of, is_mirrored, partly_trained, seeded, select_ids
 from tfembed.saved_model.randomness import Seeds
 from tfembed.saved_model.shared_variables import ModuleVariables, create, explain_difference, hold
 from tfembed.saved_model.tensor_specs import SeenCalls, any_batch, to_keras, to_tf
@@ -196,7 +196,11 @@ class ModuleSource:
         """
         if selector is True:
             return frozenset(self.variables.trainable_ids)
-        if self.stored is not None:
+        if isinstance(selector, Positions):  # which need no blocks
+            ids = frozenset(id(self.variables.raw[i]) for i in selector.indices) & self.variables.trainable_ids
+            if ids:
+                return ids
+        elif self.stored is not None:
             flags = zip(self.variables.raw, self.stored.trained, strict=True)
             return frozenset(id(variable) for variable, trained in flags if trained)
         return select_ids(self.blocks, selector, self.variables.trainable_ids, self.variables.raw)
