@@ -119,10 +119,15 @@ def test_the_freeze_boundary_follows_what_is_unfrozen(name, request):
 
 @pytest.mark.parametrize("selector", [99, ["nothing"], "^nothing$", "", None])
 def test_unknown_blocks_are_named(selector):
-    """Unfreezing what is not there says what is; to name nothing is no way to freeze all."""
+    """Unfreezing what is not there says what is, and changes nothing; to name nothing is no way to freeze all."""
     for encoder in (tiny_image_encoder(), te.load_encoder("glyphs")):
-        with pytest.raises((ValueError, TypeError), match=r"99|nothing|''|None"):
-            encoder.unfreeze(selector)
+        for before in (1, False):
+            encoder.unfreeze(before)
+            trained = [variable.path for variable in encoder.trainable_variables]
+            with pytest.raises((ValueError, TypeError), match=r"99|nothing|''|None"):
+                encoder.unfreeze(selector, batch_norm="inference")
+            assert [variable.path for variable in encoder.trainable_variables] == trained
+            assert encoder.batch_norm == "train"
 
 
 @pytest.mark.parametrize(

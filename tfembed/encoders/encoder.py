@@ -162,15 +162,17 @@ class Encoder(keras.layers.Layer):
         """
         if batch_norm not in (None, "train", "inference"):
             raise ValueError(f"batch_norm={batch_norm!r}: pass 'train', 'inference', or None to leave it as it is.")
+        names_nothing = not selector and selector not in ("", None)  # which are refused
+        variables = () if names_nothing else self.parts.select(selector)
         self._batch_norm = batch_norm or self._batch_norm
-        self.trainable = bool(selector)
+        self.trainable = not names_nothing
         if self.preprocessing is not None:
             self.preprocessing.trainable = False  # Keras sets the flag of every layer inside
-        if not selector:
+        if names_nothing:
             for variable in self.variables:  # Keras skips layers that do not train already: batch norm of inference
                 variable.trainable = False
-        if selector or selector in ("", None):  # which name nothing, and are refused
-            self.parts.set_trained(selector, self._batch_norm == "inference")
+        else:
+            self.parts.set_trained(variables, self._batch_norm == "inference")
 
     @property
     def batch_norm(self) -> str:

@@ -1,6 +1,6 @@
 """The parts of an opaque module: its blocks, up to the wanted output or to the block whose result is wanted."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -102,11 +102,15 @@ class ModuleParts:
             raise self._cut_error or CutError("The module cannot be cut.")
         return self._graph, [*self._places, self._graph.num_blocks if self.is_whole else self._end]
 
-    def set_trained(self, selector: Any, fixed_statistics: bool) -> None:
+    def select(self, selector: Any) -> tuple[Any, ...]:
+        """See Parts."""
+        blocks = [self._layer.blocks[i] for i in self._places]  # under the names that the module gives its variables
+        return select_variables(blocks, selector)
+
+    def set_trained(self, variables: Iterable[Any], fixed_statistics: bool) -> None:
         """See Parts."""
         self._layer.fixed_statistics = fixed_statistics
-        blocks = [self._layer.blocks[i] for i in self._places]  # under the names that the module gives its variables
-        self._layer.unfreeze_variables(select_variables(blocks, selector))
+        self._layer.unfreeze_variables(variables)
 
     @property
     def trains_batch_norm(self) -> bool:

@@ -41,8 +41,11 @@ class Parts(Protocol):
     def crossing_names(self, cut: int) -> list[str]:
         """Names of the tensors that cross a cut."""
 
-    def set_trained(self, selector: Any, fixed_statistics: bool) -> None:
-        """Let what a selector names train, and freeze the rest; statistics of batch norm too, if they are fixed."""
+    def select(self, selector: Any) -> tuple[Any, ...]:
+        """Return the variables that a selector names; ValueError if it names what there is not."""
+
+    def set_trained(self, variables: Iterable[Any], fixed_statistics: bool) -> None:
+        """Let variables train, and freeze the rest; statistics of batch norm too, if they are fixed."""
 
     @property
     def trains_batch_norm(self) -> bool:
@@ -143,9 +146,13 @@ class ModelParts:
             )
         return found[::-1]
 
-    def set_trained(self, selector: Any, fixed_statistics: bool) -> None:
+    def select(self, selector: Any) -> tuple[Any, ...]:
         """See Parts."""
-        chosen = {id(variable) for variable in select_variables(self.blocks, selector)}
+        return select_variables(self.blocks, selector)
+
+    def set_trained(self, variables: Iterable[Any], fixed_statistics: bool) -> None:
+        """See Parts."""
+        chosen = {id(variable) for variable in variables}
         used = {id(each) for layers in self._layers.values() for layer in layers for each in layer._flatten_layers()}
         self._model.trainable = True  # a layer trains only inside of layers that do
         for layer in self._model._flatten_layers(include_self=False):

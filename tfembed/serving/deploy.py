@@ -51,7 +51,7 @@ class DeployOptions:
         if not self.base_path.is_dir():
             raise ValueError(f"{self.base_path} is no folder. Pass the base path of a model's versions.")
         if not any(each.name.isdecimal() for each in self.base_path.iterdir()):
-            raise ValueError(f"{self.base_path} has no versions: expected folders named 1, 2, ... as an export makes them.")
+            raise ValueError(f"{self.base_path} has no versions: expected folders 1, 2, ... as an export makes them.")
         if not _NAME.fullmatch(self.model_name):
             raise ValueError(
                 f"{self.model_name!r} is no name of a model: pass --model_name with letters of ASCII, digits, - and _ "
