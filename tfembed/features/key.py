@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -75,15 +74,8 @@ def encoder_key(encoder: Encoder) -> str:
         >>> encoder_key(load_encoder("glyphs")) == encoder_key(load_encoder("glyphs"))
         True
     """
-    return _hash(_described(encoder, len(encoder.blocks), list(_forms(encoder))) | _in_training(encoder))
-
-
-def _forms(encoder: Encoder) -> Iterator[tf.TensorSpec]:
-    """List the forms of raw examples: texts or encoded images; pixels of any size, and of the encoder's own."""
-    yield tf.TensorSpec([None], tf.string)
-    if encoder.spec.kind == "image":
-        yield tf.TensorSpec([None, None, None, 3], tf.uint8)
-        yield tf.TensorSpec([None, *(encoder.spec.image_size or (8, 8)), 3], tf.uint8)
+    raw = tf.TensorSpec([None], tf.string)  # texts, or encoded images: what pixels go through is behind the decoding
+    return _hash(_described(encoder, len(encoder.blocks), [raw]) | _in_training(encoder))
 
 
 def _in_training(encoder: Encoder) -> dict[str, Any]:
