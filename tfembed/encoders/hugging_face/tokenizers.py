@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tfembed.encoders.added_tokens import AddedToken, Frame
+from tfembed.encoders.byte_pairs import BytePairs
 from tfembed.encoders.hugging_face.folder import Folder
 from tfembed.encoders.hugging_face.sentence_pieces import plain_spaces, sentence_piece_model
 from tfembed.encoders.hugging_face.tokenizer_files import CONFIG, read_tokenizer
@@ -115,12 +116,13 @@ def _added_tokens(folder: Folder, content: dict[str, Any]) -> tuple[AddedToken, 
 
 
 def _as_normalized(added: Iterable[AddedToken], normalizer: Writing) -> tuple[AddedToken, ...]:
-    """Write tokens that are searched in normalized texts as these are written."""
+    """Write tokens that are searched in normalized texts as these are written; of some, nothing is left to search."""
     plain = replace(normalizer, leading_space=False)
-    return tuple(
+    tokens = (
         replace(token, content=plain.apply([token.content])[0].numpy().decode()) if token.normalized else token
         for token in added
     )
+    return tuple(token for token in tokens if token.content)
 
 
 def _steps(step: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -160,8 +162,6 @@ def _word_pieces(folder: Folder, content: dict[str, Any]) -> tuple[keras.layers.
 
 
 def _byte_pairs(folder: Folder, content: dict[str, Any]) -> tuple[keras.layers.Layer, Writing]:
-    import keras_hub
-
     steps, splitters = _steps(content.get("normalizer")), _steps(content.get("pre_tokenizer"))
     if steps:
         raise _refused(folder, f"texts normalized by {_names(steps)}", "none before byte pairs")
@@ -169,7 +169,8 @@ def _byte_pairs(folder: Folder, content: dict[str, Any]) -> tuple[keras.layers.L
         raise _refused(folder, f"words split by {_names(splitters)}", "ByteLevel with use_regex")
     model = content["model"]
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
-    layer = keras_hub.tokenizers.BytePairTokenizer(model["vocab"], merges, unsplittable_tokens=[])
+    layer = BytePairs()
+    layer.set_vocabulary(model["vocab"], merges, model.get("unk_token"))
     return layer, Writing(leading_space=splitters[0].get("add_prefix_space", False))
 
 
@@ -209,7 +210,7 @@ def _normalizer(folder: Folder, steps: list[dict[str, Any]]) -> Writing:
             options |= {"quotes": True}
             order.append("Replace")
         else:
-            order.append(kind)
+            order.append(f"{kind} of {pattern}" if kind == "Replace" else kind)
     if tuple(dict.fromkeys(order)) not in _NORMALIZERS:
         raise _refused(folder, f"texts normalized by {_names(steps)}", "the steps of XLM-RoBERTa or ALBERT")
     accents = next((kind for kind in order if kind in _ACCENTS), None)
