@@ -84,9 +84,12 @@ def text_tokenizer(folder: Folder, model_type: str, options: TokenizerOptions) -
         tokenizer, normalizer = _sentence_pieces(folder, content, added)
     else:
         raise _refused(folder, f"a vocabulary of type {kind!r}", ", ".join(_MODELS))
+    searched = _as_normalized(added, normalizer)
+    if kind != "BPE" and any(token.normalized and not token.content.strip() for token in searched):
+        raise _refused(folder, "added tokens of which the normalizer leaves white space or nothing", "others")
     rules = TokenizerRules(
         before=Writing(prefix=options.prefix, lowercase=options.lowercase),
-        added=_as_normalized(added, normalizer),
+        added=searched,
         normalizer=normalizer,
         frame=_frame(folder, content, added),
         max_length=options.max_length,
@@ -116,13 +119,12 @@ def _added_tokens(folder: Folder, content: dict[str, Any]) -> tuple[AddedToken, 
 
 
 def _as_normalized(added: Iterable[AddedToken], normalizer: Writing) -> tuple[AddedToken, ...]:
-    """Write tokens that are searched in normalized texts as these are written; of some, nothing is left to search."""
+    """Write tokens that are searched in normalized texts as these are written."""
     plain = replace(normalizer, leading_space=False)
-    tokens = (
+    return tuple(
         replace(token, content=plain.apply([token.content])[0].numpy().decode()) if token.normalized else token
         for token in added
     )
-    return tuple(token for token in tokens if token.content)
 
 
 def _steps(step: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -189,10 +191,9 @@ def _sentence_pieces(
         raise _refused(folder, f"words marked otherwise than each in front ({scheme})", '"prepend_scheme": "always"')
     writing = _normalizer(folder, steps)
     splits = names[0] == "WhitespaceSplit"
-    trims = splits or bool(writing.strips and writing.single_spaces)
     characters = next((step["precompiled_charsmap"] for step in steps if step["type"] == "Precompiled"), "")
-    writing = replace(writing, plain_spaces=plain_spaces(characters, splits=splits), leading_space=not trims)
-    proto = sentence_piece_model(content["model"], added, characters, trims=trims)
+    writing = replace(writing, plain_spaces=plain_spaces(characters, splits=splits), leading_space=not splits)
+    proto = sentence_piece_model(content["model"], added, characters, trims=splits)
     return keras_hub.tokenizers.SentencePieceTokenizer(proto), writing
 
 
