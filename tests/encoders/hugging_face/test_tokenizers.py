@@ -50,7 +50,18 @@ TEXTS = [
         "  <mask>  .",
         "[mask] [UNK]<unk><pad>[PAD]",
     ),
-    *("[ORDER]", "x[ORDER]y", "[order] x", "[ORDER][ORDER]", "a NewToken b", "newtokens", "New", "É é", "a.b (x) $"),
+    *(
+        "[ORDER]",
+        "a [ORDER] b",
+        "x[ORDER]y",
+        "[order] x",
+        "[ORDER][ORDER]",
+        "a NewToken b",
+        "newtokens",
+        "New",
+        "É é",
+        "a.b (x) $",
+    ),
     *("``q'' 'n' \"x\"", "don't I'LL we've", "1,234.5 ½", "x" * 120, "é" * 110, "##ing ##", "\ufb01ne", "''`` ''"),
 ]
 ADDED = [
