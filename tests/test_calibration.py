@@ -80,12 +80,12 @@ def test_embeddings_are_taken_from_the_cache_that_is_passed(monkeypatch: pytest.
     """The cache of the caller is the one that the split's embeddings are looked up in."""
     cache, caches = te.FeatureCache(tmp_path), []
 
-    def predict(_: keras.Model, examples: np.ndarray, *, cache: te.FeatureCache | None = None) -> te.Predictions:
+    def predict(_: keras.Model, examples: np.ndarray, cache: te.FeatureCache | None = None) -> te.Predictions:
         caches.append(cache)
         logits = np.zeros((len(examples), 2))
         return te.Predictions(labels=(), probabilities=logits + 0.5, logits=logits)
 
-    monkeypatch.setattr(calibration, "predict", predict)
+    monkeypatch.setattr(calibration, "predict_quietly", predict)
     model = te.build_image_classifier(te.load_encoder("glyphs"), ["a", "b"])
     te.calibrate(model, te.Split(examples=np.zeros([2, 8, 8], "uint8"), labels=np.array([0, 1])), cache=cache)
     assert caches == [cache]

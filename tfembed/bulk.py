@@ -17,6 +17,7 @@ from tfembed.embeddings.embedding import Embedded, begun, finished, vectors_of
 from tfembed.embeddings.job import Job
 from tfembed.embeddings.options import EmbedOptions, check_output
 from tfembed.embeddings.parts import write_part
+from tfembed.features.unknown_words import warn_unknown
 
 _MOST_SHARES = 32  # what is handed to workers; each reads over the whole table, which takes seconds for a million rows
 
@@ -73,7 +74,9 @@ def embed_with_beam(
             | "parts" >> beam.Map(_write, job)
         )
         _run(pipeline)
-        return finished(job)
+        done = finished(job)
+    warn_unknown(done.num_unknown, done.num_rows, embedder.name)
+    return done
 
 
 def _pipeline(beam: Any, given: Sequence[str]) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfembed.data import Split
 from tfembed.features import FeatureCache
-from tfembed.predict import ModelParts, parts_of, predict
+from tfembed.predict import ModelParts, parts_of, predict_quietly
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def calibrate(model: keras.Model, split: Split, *, cache: FeatureCache | None = 
         raise ValueError(
             "The split is empty: pass examples that the model was not trained on, such as the validation part."
         )
-    logits = predict(model, split.examples, cache=cache).logits.astype(np.float64)
+    logits = predict_quietly(model, split.examples, cache).logits.astype(np.float64)
 
     def loss(log_temperature: float) -> float:
         # The second term keeps a few examples, all of them right, from making the model quite sure of everything.

@@ -11,6 +11,7 @@ from tfembed.data.examples import as_examples
 from tfembed.encoders.encoder import INPUTS, Encoder
 from tfembed.encoders.words.layer import Words
 from tfembed.features import encode
+from tfembed.features.unknown_words import NO_WORD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -145,7 +146,7 @@ def _embed(encoder: Encoder, examples: Sequence[Any] | np.ndarray) -> np.ndarray
 def _unit(embeddings: np.ndarray, queries: list[Any]) -> np.ndarray:
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
     if lost := [query for query, length in zip(queries, lengths[:, 0], strict=True) if not length > 0]:
-        raise ValueError(f"{lost[0]!r} has no embedding: the encoder knows none of its words. Pass another one.")
+        raise ValueError(f"{lost[0]!r} has no embedding: {NO_WORD}. Pass another one.")
     return embeddings / lengths
 
 

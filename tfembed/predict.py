@@ -12,6 +12,7 @@ from tfembed.data import Dataset, Split
 from tfembed.data.examples import as_examples, as_paths
 from tfembed.encoders.encoder import INPUTS, Encoder
 from tfembed.features import FeatureCache, encode
+from tfembed.features.unknown_words import unknown_rows, warn_unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,7 @@ def parts_of(model: keras.Model) -> ModelParts:
 def predict(
     model: keras.Model, examples: Sequence[Any] | np.ndarray, *, cache: FeatureCache | None = None
 ) -> Predictions:
-    """Predict; texts are batched by length.
+    """Predict; texts are batched by length. Texts of which the encoder knows no word are counted in a warning.
 
     Args:
         model: From one of the builders.
@@ -108,6 +109,22 @@ def predict(
         >>> predict(model, np.zeros([1, 8, 8], "uint8")).probabilities.shape
         (1, 2)
     """
+    predictions, num_unknown = _predict(model, examples, cache)
+    warn_unknown(num_unknown, len(predictions.logits), parts_of(model).encoder.spec.name)
+    return predictions
+
+
+def predict_quietly(
+    model: keras.Model, examples: Sequence[Any] | np.ndarray, cache: FeatureCache | None = None
+) -> Predictions:
+    """Predict as `predict` does, without its warning, for callers that warned before."""
+    return _predict(model, examples, cache)[0]
+
+
+def _predict(
+    model: keras.Model, examples: Sequence[Any] | np.ndarray, cache: FeatureCache | None
+) -> tuple[Predictions, int]:
+    """Predict, and count the texts of which the encoder knows no word."""
     parts = parts_of(model)
     examples = as_paths(examples) if parts.encoder.spec.kind == "image" else examples
     kind, checked = as_examples(examples, lambda i: f"examples[{i}]")
@@ -118,7 +135,10 @@ def predict(
     embeddings = get(parts.encoder, checked, last_cut).batch(np.arange(len(checked)))[INPUTS]
     logits = parts.head(embeddings, training=False)
     probabilities = np.asarray(parts.last(logits))
-    return Predictions(labels=_labels(probabilities, parts), probabilities=probabilities, logits=np.asarray(logits))
+    predictions = Predictions(
+        labels=_labels(probabilities, parts), probabilities=probabilities, logits=np.asarray(logits)
+    )
+    return predictions, len(unknown_rows(embeddings, kind))
 
 
 def _labels(probabilities: np.ndarray, parts: ModelParts) -> tuple[Any, ...]:
@@ -159,7 +179,7 @@ def evaluate(model: keras.Model, split: Split, *, cache: FeatureCache | None = N
         raise ValueError(f"evaluate measures a Split, but was passed a {type(split).__name__}.{splits}")
     if not len(split):
         raise ValueError("The split is empty: there is nothing to measure. Make the data set with a share for it.")
-    return measure(parts_of(model).task, split, predict(model, split.examples, cache=cache).probabilities)
+    return measure(parts_of(model).task, split, predict_quietly(model, split.examples, cache).probabilities)
 
 
 def measure(task: str, split: Split, predicted: np.ndarray) -> dict[str, float]:

@@ -13,6 +13,7 @@ import wrapt
 
 # Registered name -> the module that has the class.
 LAYERS = {
+    "BytePairs": "tfembed.encoders.byte_pairs",
     "Cosine": "tfembed.head_layers",
     "Encoder": "tfembed.encoders.encoder",
     "HubLayer": "tfembed.saved_model.layer",

@@ -16,10 +16,11 @@ from tfembed.data import Dataset, Split, check_dataset
 from tfembed.description import describe
 from tfembed.encoders.keras_settings import check_settings
 from tfembed.features import FeatureCache, fit_sequence_length
+from tfembed.features.unknown_words import warn_of_splits
 from tfembed.head_layers import draw_untrained_head, is_untrained, rebuild_head, rescale_outputs
 from tfembed.intervals import confidence_intervals
 from tfembed.phases import describe_undone
-from tfembed.predict import ModelParts, evaluate, parts_of, predict
+from tfembed.predict import ModelParts, evaluate, parts_of, predict_quietly
 from tfembed.running import PhaseResult, run_phase
 from tfembed.saved_model.layer import HubLayer
 from tfembed.strategies import Strategy, as_strategy
@@ -112,6 +113,7 @@ def train(  # noqa: PLR0913 - all but three have defaults
         raise ValueError(
             f"balanced=True weighs classes that exclude each other, but the data are for {data.task}: leave it out."
         )
+    warn_of_splits(parts_of(model).encoder, {name: split.examples for name, split in _splits(data).items()})
     cache = cache or FeatureCache()
     run = partial(run_phase, balanced=balanced, cache=cache, distribution=distribution)
     result = execute(model, data, strategy, seed=seed, run=run, cache=cache)
@@ -128,7 +130,7 @@ def _splits(data: Dataset) -> dict[str, Split]:
 
 
 def _intervals(model: keras.Model, split: Split, cache: FeatureCache) -> dict[str, tuple[float, float]]:
-    predicted = predict(model, split.examples, cache=cache).probabilities
+    predicted = predict_quietly(model, split.examples, cache).probabilities
     return confidence_intervals(parts_of(model).task, split, predicted)
 
 

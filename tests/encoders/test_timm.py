@@ -169,7 +169,7 @@ def broken(weights: dict[str, np.ndarray], change: str) -> dict[str, np.ndarray]
         return {name.replace("conv1.weight", "conv1.0.weight", 1): value for name, value in weights.items()}
     if change == "shape":
         return weights | {"layer1.0.bn1.bias": np.zeros(5, "float32")}
-    return {f"{number}": value for number, value in enumerate(weights.values())}
+    return {f"{'encoder' if 'conv' in name else 'model'}.{name}": value for name, value in weights.items()}
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,8 @@ def broken(weights: dict[str, np.ndarray], change: str) -> dict[str, np.ndarray]
         ("deep stem", "should have 'conv1.weight', which is not there|holds no network that is known"),
         ("shape", r"'layer1.0.bn1.bias' has shape \(5,\)"),
         (
-            "renamed",
-            "no network that is known: its weights are called .*the state dict of ResNet, VGG",
+            "two prefixes",
+            "no network that is known: its weights are called encoder.*the state dict of ResNet, VGG",
         ),
     ],
 )

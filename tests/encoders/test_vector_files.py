@@ -67,6 +67,65 @@ def test_spaces_at_the_end_and_empty_lines(tmp_path: Path) -> None:
     assert table.vectors[2].tolist() == [4, 5, 6]
 
 
+FORMS = {
+    "two spaces behind the word": b"the  1 2\nqueen  3 4\n",
+    "two spaces between numbers": b"the 1  2\nqueen 3  4\n",
+    "tabs": b"the\t1\t2\nqueen\t3\t4\n",
+    "a tab behind the word": b"the\t1 2\nqueen\t3 4\t\n",
+    "a space in front": b" the 1 2\n queen 3 4\n",
+    "a byte order mark": b"\xef\xbb\xbfthe 1 2\nqueen 3 4\n",
+    "a header behind a byte order mark": b"\xef\xbb\xbf2 2\nthe 1 2\nqueen 3 4\n",
+    "a header with a tab": b"2\t2\nthe\t1\t2\nqueen\t3\t4\n",
+}
+
+
+@pytest.mark.parametrize("gz", ["", ".gz"])
+@pytest.mark.parametrize("form", FORMS)
+def test_gaps_and_byte_order_marks_are_no_letters_of_words(form: str, gz: str, tmp_path: Path) -> None:
+    """Words are the same whatever stands between them and their numbers, and in front of the first one."""
+    table = read_text(write(tmp_path / f"words.txt{gz}", FORMS[form]))
+    assert table.words == (b"the", b"queen")
+    assert table.vectors[1:].tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_words_in_latin_1_are_refused(kind: str, tmp_path: Path) -> None:
+    """No text has a word that is not in UTF-8: the row of the first one is named, with what to do."""
+    read, write_to, options, suffix = WRITERS[kind]
+    file = write_to(tmp_path / f"words{suffix}", ("the", "café", "tree", "é"), **options)
+    file.write_bytes(file.read_bytes().replace("é".encode(), b"\xe9"))
+    message = r"row 2: the word b'caf\\xe9' is not in UTF-8, .*iconv -f ISO-8859-1 -t UTF-8\.$"
+    with pytest.raises(ValueError, match=message):
+        read(file)
+
+
+def test_a_few_words_that_were_cut_off_are_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Among words in UTF-8, one that ends in the middle of a character is counted, and the file is read."""
+    content = "café 1 2\nübung 3 4\n".encode() + b"caf\xc3 5 6\n"
+    with caplog.at_level(logging.WARNING):
+        table = read_text(write(tmp_path / "words.txt", content))
+    assert len(table.words) == 3
+    assert r"1 words are not in UTF-8, so no text has them; the first is b'caf\xc3' in row 3." in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04 and more", "is a zip archive. Unpack it"),
+        (gzip.compress(b"a 1 2\n"), "is gzipped. Let its name end in .gz"),
+        ("a 1 2\n".encode("utf-16"), "is in UTF-16. Convert it to UTF-8: iconv -f UTF-16 -t UTF-8"),
+        (b"<!DOCTYPE html><html>", "is a web page. Fetch the file itself"),
+    ],
+)
+def test_files_of_another_kind_are_named(content: bytes, message: str, tmp_path: Path) -> None:
+    """An archive, a web page and UTF-16 are told by their first bytes, whatever the file is called."""
+    for name, read in (("words.txt", read_text), ("words.bin", read_word2vec), ("fast.bin", read_fasttext)):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=message) as caught:
+            read(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("suffix", [".txt", ".bin"])
 def test_of_a_word_that_comes_twice_the_first_counts(
     suffix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -201,7 +201,7 @@ def test_a_model_that_disagrees_is_not_published(
         wrong[1] = [0.125, 0.25, 0.625]
         return replace(right, probabilities=wrong)
 
-    monkeypatch.setattr(EXPORT, "predict", altered)
+    monkeypatch.setattr(EXPORT, "predict_quietly", altered)
     with pytest.raises(te.ExportError) as caught:
         te.export(fine_tuned, tmp_path, examples=IMAGES[:3])
     message = str(caught.value)

@@ -15,7 +15,8 @@ from tfembed.embeddings.chunks import Chunk, Failure
 from tfembed.embeddings.embedder import Embedder, check_kind, open_embedder
 from tfembed.embeddings.job import Job, clear, held, make_job
 from tfembed.embeddings.options import EmbedOptions, check_output
-from tfembed.embeddings.parts import failures_of, join_npy, join_parquet, write_part, written_aside
+from tfembed.embeddings.parts import count_zeros, failures_of, join_npy, join_parquet, write_part, written_aside
+from tfembed.features.unknown_words import NO_WORD, unknown_rows, warn_unknown
 from tfembed.progress import progress
 
 
@@ -28,6 +29,7 @@ class Embedded:
         num_rows: Rows in it.
         dim: The length of a vector.
         num_failed: Rows that are in the file of failures.
+        num_unknown: Rows of texts of which the encoder knows no word, whose vectors are zeros.
         fingerprint: Of the encoder.
 
     Example:
@@ -46,10 +48,11 @@ class Embedded:
     dim: int
     num_failed: int
     fingerprint: str
+    num_unknown: int = 0
 
 
 def embed(encoder: Any, data: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Embed examples that are in memory.
+    """Embed examples that are in memory. Texts of which the encoder knows no word are counted in a warning.
 
     Args:
         encoder: An encoder; a trained model; the folder of a run, a study or an export; or a handle, of an encoder that
@@ -71,7 +74,9 @@ def embed(encoder: Any, data: Sequence[Any] | np.ndarray) -> np.ndarray:
     if kind == "text" and embedder.kind == "image":
         kind, examples = as_examples(as_paths(data), lambda i: f"data[{i}]")
     check_kind(embedder, kind)
-    return embedder.embed(examples)
+    vectors = embedder.embed(examples)
+    warn_unknown(len(unknown_rows(vectors, kind)), len(vectors), embedder.name)
+    return vectors
 
 
 def embed_file(
@@ -85,7 +90,8 @@ def embed_file(
     The table is looked through first: what is wrong with a row is found before the work. Then `options.rows_per_part`
     rows are in memory at a time. The file is there when it is whole: Parquet with the columns `id`, `vector` (lists of
     one length, of float32) and those that are kept, and the encoder's fingerprint under `tfembed` in its metadata; or
-    `.npy` with the vectors alone.
+    `.npy` with the vectors alone. Texts of which the encoder knows no word are rows that cannot be embedded where
+    `options.failures` is set; else their vectors are zeros, and a warning has their number.
 
     Args:
         encoder: As in `embed`.
@@ -108,7 +114,14 @@ def embed_file(
     options = options or EmbedOptions()
     path = check_output(output, options)
     embedder = open_embedder(encoder)
-    with begun(embedder, Path(source), path, options) as job:
+    done = write_embeddings(embedder, Path(source), path, options)
+    warn_unknown(done.num_unknown, done.num_rows, embedder.name)
+    return done
+
+
+def write_embeddings(embedder: Embedder, source: Path, output: Path, options: EmbedOptions) -> Embedded:
+    """Do what `embed_file` does, without its warning."""
+    with begun(embedder, source, output, options) as job:
         with progress("Embedding", job.num_rows) as advance:
             advance(job.num_done)
             for chunk in job.chunks():
@@ -128,6 +141,8 @@ def begun(embedder: Embedder, source: Path, output: Path, options: EmbedOptions)
 def vectors_of(embedder: Embedder, chunk: Chunk, job: Job) -> tuple[Chunk, np.ndarray]:
     """Embed a chunk. Where that fails, its rows are tried one by one, and those that fail become failures.
 
+    Where failures are wanted, texts of which the encoder knows no word are some.
+
     Returns:
         The chunk without them, and the vectors of the others, `float32 (n, dim)`.
 
@@ -135,7 +150,7 @@ def vectors_of(embedder: Embedder, chunk: Chunk, job: Job) -> tuple[Chunk, np.nd
         ValueError: If a row fails, and failures are not wanted.
     """
     try:
-        return chunk, _embedded(embedder, chunk.examples)
+        return _without_unknown(embedder, chunk, _embedded(embedder, chunk.examples), job)
     except Exception as error:
         if len(chunk.examples) == 1 and job.options.failures is None:
             raise ValueError(f"{chunk.places[0]}: {_reason(error)}") from error
@@ -148,8 +163,18 @@ def vectors_of(embedder: Embedder, chunk: Chunk, job: Job) -> tuple[Chunk, np.nd
             if job.options.failures is None:
                 raise ValueError(f"{chunk.places[i]}: {_reason(error)}") from error
             failures.append(Failure(row=chunk.rows[i], place=chunk.places[i], reason=_reason(error)))
-    left = chunk.without(good, failures)
-    return left, np.concatenate(vectors) if vectors else np.empty([0, embedder.dim], np.float32)
+    joined = np.concatenate(vectors) if vectors else np.empty([0, embedder.dim], np.float32)
+    return _without_unknown(embedder, chunk.without(good, failures), joined, job)
+
+
+def _without_unknown(embedder: Embedder, chunk: Chunk, vectors: np.ndarray, job: Job) -> tuple[Chunk, np.ndarray]:
+    """Make failures of the texts of which the encoder knows no word, where failures are wanted."""
+    unknown = set(unknown_rows(vectors, embedder.kind).tolist())
+    if job.options.failures is None or not unknown:
+        return chunk, vectors
+    failures = [Failure(row=chunk.rows[i], place=chunk.places[i], reason=NO_WORD) for i in unknown]
+    good = [i for i in range(len(vectors)) if i not in unknown]
+    return chunk.without(good, [*chunk.failures, *failures]), vectors[good]
 
 
 def _embedded(embedder: Embedder, examples: list[Any]) -> np.ndarray:
@@ -169,6 +194,7 @@ def _reason(error: Exception) -> str:
 def finished(job: Job) -> Embedded:
     """Put the parts together, and remove them."""
     num_failed = _write_failures(job)
+    num_unknown = count_zeros(job.folder, job.num_parts) if job.about["kind"] == "text" else 0
     if job.output.suffix.lower() == ".npy":
         num_rows = join_npy(job.folder, job.num_parts, job.output)
     else:
@@ -181,6 +207,7 @@ def finished(job: Job) -> Embedded:
         dim=about["dim"],
         num_failed=num_failed,
         fingerprint=about["fingerprint"],
+        num_unknown=num_unknown,
     )
 
 

@@ -20,7 +20,7 @@ from tfembed.embeddings.columns import widened
 from tfembed.embeddings.options import EmbedOptions, check_output, parts_folder
 from tfembed.embeddings.parts import content_of, done_parts, result_schema, written_aside
 
-_FORMAT = 1
+_FORMAT = 2
 _LOOKED_AT = 4096
 _JOB, _LOCK = "job.json", "lock"
 

@@ -17,7 +17,7 @@ from tfembed.embeddings.chunks import Chunk, Failure
 from tfembed.embeddings.columns import column_of
 
 META = b"tfembed"
-_CONTENT, _FAILURES = b"content", b"failures"
+_CONTENT, _FAILURES, _ZEROS = b"content", b"failures", b"zeros"
 
 
 def part_path(folder: Path, number: int) -> Path:
@@ -42,7 +42,8 @@ def write_part(folder: Path, chunk: Chunk, vectors: np.ndarray, schema: pa.Schem
     columns = [pa.array(chunk.ids, schema.field("id").type), vector_array(vectors)]
     columns += [column_of(chunk.kept[name], schema.field(name).type) for name in schema.names[2:]]
     failures = json.dumps([asdict(failure) for failure in chunk.failures]).encode()
-    found = schema.with_metadata({_CONTENT: chunk.content.encode(), _FAILURES: failures})
+    zeros = str(int((~vectors.any(axis=1)).sum())).encode()
+    found = schema.with_metadata({_CONTENT: chunk.content.encode(), _FAILURES: failures, _ZEROS: zeros})
     with written_aside(part_path(folder, chunk.number)) as aside:
         pq.write_table(pa.Table.from_arrays(columns, schema=found), aside, use_dictionary=False)
 
@@ -71,6 +72,11 @@ def failures_of(folder: Path, num_parts: int) -> Iterator[Failure]:
     for number in range(num_parts):
         metadata = pq.read_schema(part_path(folder, number)).metadata
         yield from (Failure(**each) for each in json.loads(metadata[_FAILURES]))
+
+
+def count_zeros(folder: Path, num_parts: int) -> int:
+    """Number of vectors in all parts that are zeros."""
+    return sum(int(pq.read_schema(part_path(folder, number)).metadata[_ZEROS]) for number in range(num_parts))
 
 
 def join_parquet(folder: Path, num_parts: int, target: Path, about: Mapping[str, Any]) -> int:

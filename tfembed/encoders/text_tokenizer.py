@@ -1,7 +1,7 @@
 """Texts to tokens in the graph, as the tokenizers library makes them: added tokens, normalizer, model, frame."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
@@ -86,14 +86,20 @@ class TextTokenizer(keras.layers.Layer):
         rules = self.rules
         raw = [token for token in rules.added if not token.normalized]
         normalized = [token for token in rules.added if token.normalized]
+        normalizer = replace(rules.normalizer, leading_space=False)
         ids = insert_added(
             rules.before.apply(texts),
             raw,
-            lambda between: insert_added(rules.normalizer.apply(between), normalized, self.tokenizer),
+            lambda between: insert_added(normalizer.apply(between), normalized, self._split),
         )
         packed, mask = rules.frame.pack(ids, rules.max_length)
         values = {_IDS: packed, _MASK: mask}
         return {name: values[name] if name in values else tf.zeros_like(packed) for name in self._outputs}
+
+    def _split(self, pieces: Any) -> tf.RaggedTensor:
+        """Split what is between added tokens; where texts begin with a space, each piece does."""
+        leading_space = self.rules.normalizer.leading_space
+        return self.tokenizer(Writing(leading_space=True).apply(pieces) if leading_space else pieces)
 
     def compute_output_spec(self, texts: Any) -> dict[str, Any]:
         """Tensors of the same shape."""

@@ -21,7 +21,7 @@ from tfembed.export.signatures import signatures, tracked
 from tfembed.export.versions import publish, write_models_config, writing_aside
 from tfembed.export.warmup import write_warmup
 from tfembed.head_layers import is_untrained
-from tfembed.predict import ModelParts, parts_of, predict
+from tfembed.predict import ModelParts, parts_of, predict_quietly
 from tfembed.progress import waiting
 from tfembed.saved_model.graph import tf_variable
 
@@ -157,5 +157,5 @@ def _quantized(
 def _expected(model: keras.Model, parts: ModelParts, raw: list[bytes]) -> np.ndarray:
     """What the model in memory gives; in float32, as what is exported does, whatever its features were computed in."""
     if parts.encoder.compute == "float32":
-        return predict(model, as_examples(parts, raw)).probabilities
+        return predict_quietly(model, as_examples(parts, raw)).probabilities
     return parts.last(parts.head(parts.encoder(tf.constant(raw), training=False), training=False)).numpy()

@@ -1,6 +1,7 @@
 """The signatures of an exported model: raw text or image bytes in; labels, values or embeddings out."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -8,6 +9,8 @@ import tensorflow as tf
 from tensorflow.python.trackable.resource import CapturableResource  # tables; no public name has what fills TF1's
 
 from tfembed.data.class_names import RESERVED
+from tfembed.encoders.encoder import Encoder
+from tfembed.encoders.words.layer import Words
 from tfembed.export.by_length import embed_by_length
 from tfembed.export.quantization import StoredWeight
 from tfembed.export.raw_inputs import input_name
@@ -28,7 +31,7 @@ def signatures(parts: ModelParts, reject_below: float | None) -> dict[str, Any]:
     raw_spec = [tf.TensorSpec([None], tf.string, name=name)]
     example_spec = [tf.TensorSpec([None], tf.string, name="inputs")]
     # All signatures call the same function: to trace an encoder, and its tokenizer above all, takes seconds.
-    embed = tf.function(lambda raw: embed_by_length(parts.encoder, raw), input_signature=raw_spec, autograph=False)
+    embed = tf.function(lambda raw: _embed(parts.encoder, raw), input_signature=raw_spec, autograph=False)
 
     def of_examples(serialized: Any) -> dict[str, Any]:
         parsed = tf.io.parse_example(serialized, {name: tf.io.FixedLenFeature([], tf.string)})
@@ -47,6 +50,17 @@ def signatures(parts: ModelParts, reject_below: float | None) -> dict[str, Any]:
         each: tf.function(function, input_signature=spec, autograph=False).get_concrete_function()
         for each, (function, spec) in functions.items()
     }
+
+
+def _embed(encoder: Encoder, raw: Any) -> Any:
+    """Embed a batch; texts of which an encoder of word vectors knows no word are counted in the server's log."""
+    embeddings = embed_by_length(encoder, raw)
+    if not isinstance(encoder.preprocessing, Words):
+        return embeddings
+    num_unknown = tf.math.count_nonzero(tf.reduce_all(embeddings == 0, axis=1))
+    log = partial(tf.print, "W tfembed:", num_unknown, "of", tf.size(raw), "texts have no word that the encoder knows")
+    with tf.control_dependencies([tf.cond(num_unknown > 0, log, tf.no_op)]):
+        return tf.identity(embeddings)
 
 
 def _serve(parts: ModelParts, embeddings: Any, reject_below: float | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from tfembed.data.examples import as_examples
 from tfembed.embeddings.embedder import Embedder, EncoderSource, check_kind, open_embedder
 from tfembed.embeddings.stored import about_of
+from tfembed.features.unknown_words import NO_WORD, unknown_rows, warn_unknown
 from tfembed.index.client import load_pymilvus
 from tfembed.index.columns import check_same, field_of, rows_of
 from tfembed.progress import progress
@@ -122,6 +123,8 @@ class Index:
     def upsert(self, embeddings: str | os.PathLike[str], index_type: str = "flat") -> int:
         """Write embeddings into the collection, over rows that have the same id; make it where there is none.
 
+        Texts of which the encoder knew no word are counted in a warning: nothing is near them.
+
         Args:
             embeddings: A Parquet file that `embed_file` wrote; its kept columns come along, to show and to filter by.
             index_type: Of a new collection: `"flat"` is exact; `"hnsw"` and `"ivf_flat"` are faster where there are
@@ -143,10 +146,14 @@ class Index:
                 check_same(self.name, known, about)
             else:
                 known = self._create(schema, about, index_type)
+            num_unknown = 0
             with progress("Indexing", num_rows) as advance:
                 for batch in file.iter_batches(_ROWS_AT_A_TIME):
-                    self._client.upsert(self.name, list(rows_of(batch)))
+                    rows = list(rows_of(batch))
+                    num_unknown += len(unknown_rows(np.stack([row["vector"] for row in rows]), about["kind"]))
+                    self._client.upsert(self.name, rows)
                     advance(batch.num_rows)
+        warn_unknown(num_unknown, num_rows, about["encoder"], "rows")
         if not known["whole"]:
             self._client.alter_collection_properties(self.name, {_ABOUT: json.dumps(known | {"whole": True})})
         return num_rows
@@ -204,7 +211,8 @@ class Index:
             where: See `search`.
 
         Raises:
-            ValueError: If another encoder wrote the collection, or the examples are not of its kind.
+            ValueError: If another encoder wrote the collection, the examples are not of its kind, or the encoder knows
+                no word of a text.
         """
         about = self._whole()
         kind, checked = as_examples(examples, lambda i: f"examples[{i}]")
@@ -214,7 +222,10 @@ class Index:
                 f"Collection {self.name!r} holds {held}s, and encoder {about['encoder']!r} embeds {held}s alone: "
                 f"{_A[kind]} finds them only where one encoder embeds both. Pass {_A[held]}."
             )
-        return self.search(self._embedder_for(about, encoder, kind).embed(checked), limit, where)
+        vectors = self._embedder_for(about, encoder, kind).embed(checked)
+        for row in unknown_rows(vectors, kind):
+            raise ValueError(f"{checked[row]!r} has no embedding: {NO_WORD}, so nothing is near it. Pass another one.")
+        return self.search(vectors, limit, where)
 
     def _embedder_for(self, about: Mapping[str, Any], encoder: Any, kind: str) -> Embedder:
         if encoder is None and kind in self._embedders:

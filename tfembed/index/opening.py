@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tfembed.embeddings.embedding import embed_file
+from tfembed.embeddings.embedder import open_embedder
+from tfembed.embeddings.embedding import write_embeddings
 from tfembed.embeddings.options import EmbedOptions
 from tfembed.index.client import load_pymilvus
 from tfembed.index.collection import Index
@@ -89,5 +90,6 @@ def index_data(index: Index, encoder: Any, source: Path, options: EmbedOptions, 
         ValueError: See `embed_file` and `Index.upsert`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        embeddings = embed_file(encoder, source, Path(folder) / "embeddings.parquet", options).output
+        output = Path(folder) / "embeddings.parquet"
+        embeddings = write_embeddings(open_embedder(encoder), source, output, options).output
         return index.upsert(embeddings, index_type)

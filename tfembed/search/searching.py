@@ -17,6 +17,7 @@ from tfembed.encoders.encoder import Encoder
 from tfembed.encoders.loading import load_encoder
 from tfembed.features import FeatureCache
 from tfembed.features.key import encoder_key
+from tfembed.features.unknown_words import warn_of_splits
 from tfembed.search.about import about, describe_parts
 from tfembed.search.choice import choose
 from tfembed.search.display import SearchDisplay
@@ -148,6 +149,7 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
     from tfembed.report import write_report  # it reads studies, and imports from this package
 
     loaded = {name: encoders.fresh(name) for name in encoders.names}
+    _warn_of_texts(loaded, data)
     chosen = _space(space, loaded, data, plan)
     chosen = replace(chosen, strategy=partial(_accelerated, chosen, plan))
     sketched = sketch(chosen)
@@ -173,6 +175,13 @@ def _search(  # noqa: PLR0913 - the arguments of search, checked
         study = load_study(folder)
         write_report(study, data)
     return study
+
+
+def _warn_of_texts(encoders: Mapping[str, Encoder], data: Dataset) -> None:
+    """Log how many texts each encoder of word vectors knows no word of."""
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    for encoder in encoders.values():
+        warn_of_splits(encoder, {name: split.examples for name, split in splits.items() if len(split)})
 
 
 def _check_sharing(distribution: tf.distribute.Strategy | None, team: Team | None) -> None:

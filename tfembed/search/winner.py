@@ -13,7 +13,7 @@ from tfembed.data import Dataset
 from tfembed.distribution import everywhere
 from tfembed.encoders.encoder import INPUTS
 from tfembed.intervals import confidence_intervals
-from tfembed.predict import evaluate, parts_of, predict
+from tfembed.predict import evaluate, parts_of, predict_quietly
 from tfembed.runs import BEST, save_run
 from tfembed.search.about import describe_parts
 from tfembed.search.candidate import candidate_from_dict
@@ -81,7 +81,7 @@ def crown(shop: Workshop, trial: Trial, data: Dataset, folder: Path) -> dict[str
             result = replace(result, metrics=result.metrics | {"test": test})
         if seed == shop.seeds[0]:
             if len(data.test):
-                outputs = predict(model, data.test.examples, cache=shop.cache).probabilities
+                outputs = predict_quietly(model, data.test.examples, shop.cache).probabilities
                 write_whole(folder / TEST, save({"labels": data.test.labels, "outputs": outputs}))
                 intervals = confidence_intervals(data.task, data.test, outputs)
                 sizes = result.sizes | {"test": len(data.test)}

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfembed.builders import build_model
 from tfembed.data import Dataset
 from tfembed.features import FeatureCache
-from tfembed.predict import evaluate, parts_of, predict
+from tfembed.predict import evaluate, parts_of, predict_quietly
 from tfembed.search.candidate import Candidate
 from tfembed.search.checkpoints import Checkpoints
 from tfembed.search.encoders import Encoders, randomize
@@ -151,7 +151,7 @@ class _Attempt:
         if not all(map(np.isfinite, metrics.values())):
             raise Diverged(f"the metrics became {metrics}")
         if seed == shop.seeds[0]:
-            outputs = predict(model, data.validation.examples, cache=shop.cache).probabilities
+            outputs = predict_quietly(model, data.validation.examples, shop.cache).probabilities
             rows, labels = shop.folds.rows[fold], data.validation.labels
             self._predicted.append(
                 {"rows": rows, "fold": np.full(len(rows), fold), "labels": labels, "outputs": outputs}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from tiny_presets import copy_folder
 
 import tfembed as te
@@ -100,6 +101,76 @@ def test_a_transformer_in_a_folder_of_its_own_is_found(settings, tmp_path):
         encoder = te.load_encoder(folder)
         assert encoder.spec.max_length == expected.spec.max_length
         np.testing.assert_allclose(encoder(["my card"]), expected(["my card"]))
+
+
+@pytest.mark.parametrize("named_by", ["module", "architectures"])
+def test_a_transformer_of_the_first_versions_is_read(named_by, tmp_path):
+    """Its config.json has no model_type: the module, such as 0_BERT, or the architecture says what it is."""
+    folder = copy_folder("sentences_mean", tmp_path / "model")
+    expected = te.load_encoder(folder)(["my card"])
+    config = json.loads((folder / "config.json").read_text())
+    del config["model_type"]
+    steps = json.loads((folder / "modules.json").read_text())
+    if named_by == "module":
+        config.pop("architectures", None)
+        steps[0]["type"] = "sentence_transformers.models.BERT"
+    else:
+        config["architectures"] = ["BertModel"]
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "modules.json").write_text(json.dumps(steps))
+    np.testing.assert_allclose(te.load_encoder(folder)(["my card"]), expected)
+
+
+def test_a_folder_without_a_model_type_says_so(tmp_path):
+    """Nothing is of type None."""
+    (tmp_path / "config.json").write_text('{"__version__": "2.0.0"}')
+    with pytest.raises(ValueError, match=r"names no model_type in its config\.json: expected one of texts"):
+        te.load_encoder(tmp_path)
+
+
+def test_an_adapter_inside_of_a_folder_is_named(tmp_path):
+    """The transformer of a folder with modules may be an adapter too."""
+    folder = copy_folder("sentences_mean", tmp_path / "model")
+    steps = json.loads((folder / "modules.json").read_text())
+    (folder / "modules.json").write_text(json.dumps([steps[0] | {"path": "0_Transformer"}, *steps[1:]]))
+    (folder / "0_Transformer").mkdir()
+    (folder / "0_Transformer" / "adapter_config.json").write_text('{"base_model_name_or_path": "a/base"}')
+    with pytest.raises(ValueError, match=r"is an adapter \(LoRA\), which changes a/base"):
+        te.load_encoder(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("base_model.model.layer.0.query.lora_A.weight", r"is an adapter \(LoRA\).*merge the two with peft"),
+        ("bert.embeddings.word_embeddings.weight", r"the weights of a transformer.*pass the folder"),
+    ],
+)
+def test_a_file_of_weights_in_place_of_its_folder_is_named(name, message, tmp_path):
+    """A safetensors file that needs its folder, or a base model, is told what it is."""
+    save_file({name: np.zeros([2, 3], "float32")}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=message):
+        te.load_encoder(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "model.", "module._orig_mod.bert."])
+def test_prefixes_of_weights_do_not_count(prefix, tmp_path):
+    """Compiled and wrapped models put a name in front of all of theirs."""
+    folder = copy_folder("sentences_mean", tmp_path / "model")
+    expected = te.load_encoder(folder)(["my card"])
+    tensors = load_file(folder / "model.safetensors")
+    save_file({prefix + key: value for key, value in tensors.items()}, folder / "model.safetensors")
+    np.testing.assert_allclose(te.load_encoder(folder)(["my card"]), expected)
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path):
+    """A checkpoint that diverged is refused at loading, with the variable."""
+    folder = copy_folder("sentences_mean", tmp_path / "model")
+    tensors = load_file(folder / "model.safetensors")
+    name = next(key for key in tensors if key.endswith("intermediate.dense.weight"))
+    save_file(tensors | {name: tensors[name] * np.nan}, folder / "model.safetensors")
+    with pytest.raises(ValueError, match=r"weights that are not finite .* in 1 of its .* earlier checkpoint"):
+        te.load_encoder(folder)
 
 
 def test_files_that_begin_with_a_byte_order_mark_are_read(tmp_path):

@@ -25,6 +25,15 @@ from tfembed.encoders.spec import EncoderSpec
 
 _OUTPUTS = (None, "sequence_output", "pooled_output")
 _TEXTS = ("bert", "distilbert", "roberta", "xlm-roberta", "albert", "electra", "mpnet", "deberta-v2")
+_ARCHITECTURES = {  # in old files without model_type
+    "BertModel": "bert",
+    "DistilBertModel": "distilbert",
+    "RobertaModel": "roberta",
+    "XLMRobertaModel": "xlm-roberta",
+    "AlbertModel": "albert",
+    "ElectraModel": "electra",
+    "MPNetModel": "mpnet",
+}
 _IMAGES = ("vit", "deit", "dinov2", "dinov2_with_registers")
 
 
@@ -51,15 +60,20 @@ def load(wanted: Request) -> Encoder:
     config = inner.read(CONFIG)
     if "registered_name" in config:  # KerasHub wrote it
         return keras_hub.load_preset(wanted, str(folder.path))
-    kind = config.get("model_type")
+    if "model_type" not in config:
+        config |= {
+            "model_type": modules.model_type or _ARCHITECTURES.get(next(iter(config.get("architectures", ())), ""))
+        }
+    kind = config["model_type"]
     if kind in _TEXTS:
         return _load_text(wanted, folder, inner, config, modules)
     if kind in _IMAGES:
         return _load_image(wanted, folder, config)
     if "architecture" in config:
         return pytorch.load(wanted)
+    what = "names no model_type in its config.json" if kind is None else f"is a model of type {kind!r}"
     raise ValueError(
-        f"{folder.handle!r} is a model of type {kind!r}: expected one of texts ({', '.join(_TEXTS)}) or images "
+        f"{folder.handle!r} {what}: expected one of texts ({', '.join(_TEXTS)}) or images "
         f"({', '.join(_IMAGES)}), or a network of timm. Look for one of these, or pass a SavedModel."
     )
 

@@ -14,6 +14,14 @@ MODULES = "modules.json"
 ADAPTER = "adapter_config.json"
 # By the kind of transformer, in folders of early versions.
 _SETTINGS = [f"sentence_{kind}_config.json" for kind in ("bert", "roberta", "distilbert", "albert", "xlm-roberta")]
+# Modules of the first versions, each for one type of transformer.
+_OLD_KINDS = {
+    "BERT": "bert",
+    "RoBERTa": "roberta",
+    "DistilBERT": "distilbert",
+    "ALBERT": "albert",
+    "XLMRoBERTa": "xlm-roberta",
+}
 _POOLINGS = {"lasttoken": "last"}  # what sentence-transformers calls otherwise
 _DENSE = {"Identity": "linear", "Tanh": "tanh", "GELU": "gelu", "ReLU": "relu", "SiLU": "silu", "Sigmoid": "sigmoid"}
 
@@ -24,6 +32,7 @@ class Modules:
 
     Attributes:
         transformer: Folder of the transformer, inside of the model's.
+        model_type: Type of the transformer, where its module says it; config.json did not, at first.
         pooling: How one vector is made of them; None if nothing is said of it.
         dense: Folders of dense layers behind the pooling.
         normalize: Whether embeddings get length 1.
@@ -33,6 +42,7 @@ class Modules:
     """
 
     transformer: str = ""
+    model_type: str | None = None
     pooling: str | None = None
     dense: tuple[str, ...] = ()
     normalize: bool = False
@@ -55,7 +65,7 @@ def read_modules(folder: Folder, pooling: str | None = None) -> Modules:
     if not folder.has(MODULES):
         return Modules(pooling=pooling)
     steps = _steps(folder)
-    kinds = [kind for kind, _ in steps]
+    kinds = ["Transformer" if kind in _OLD_KINDS else kind for kind, _ in steps]
     dense = kinds.count("Dense")
     if kinds not in (
         ["Transformer", "Pooling", *["Dense"] * dense],
@@ -66,10 +76,12 @@ def read_modules(folder: Folder, pooling: str | None = None) -> Modules:
             "Normalize where wanted. Take another model."
         )
     first = steps[0][1]
+    _check_layout(Folder(folder.path / first, folder.handle))
     own = next(filter(None, (folder.read_if_there(f"{first}/{name}".lstrip("/")) for name in _SETTINGS)), {})
     rules = folder.read(f"{steps[1][1]}/config.json")
     return Modules(
         transformer=first,
+        model_type=_OLD_KINDS.get(steps[0][0]),
         pooling=pooling or _pooling(rules, folder.handle),
         dense=tuple(path for kind, path in steps if kind == "Dense"),
         normalize="Normalize" in kinds,

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tfembed.encoders.added_tokens import AddedToken, Frame
+from tfembed.encoders.byte_pairs import BytePairs
 from tfembed.encoders.hugging_face.folder import Folder
 from tfembed.encoders.hugging_face.sentence_pieces import plain_spaces, sentence_piece_model
 from tfembed.encoders.hugging_face.tokenizer_files import CONFIG, read_tokenizer
@@ -83,9 +84,12 @@ def text_tokenizer(folder: Folder, model_type: str, options: TokenizerOptions) -
         tokenizer, normalizer = _sentence_pieces(folder, content, added)
     else:
         raise _refused(folder, f"a vocabulary of type {kind!r}", ", ".join(_MODELS))
+    searched = _as_normalized(added, normalizer)
+    if kind != "BPE" and any(token.normalized and not token.content.strip() for token in searched):
+        raise _refused(folder, "added tokens of which the normalizer leaves white space or nothing", "others")
     rules = TokenizerRules(
         before=Writing(prefix=options.prefix, lowercase=options.lowercase),
-        added=_as_normalized(added, normalizer),
+        added=searched,
         normalizer=normalizer,
         frame=_frame(folder, content, added),
         max_length=options.max_length,
@@ -160,8 +164,6 @@ def _word_pieces(folder: Folder, content: dict[str, Any]) -> tuple[keras.layers.
 
 
 def _byte_pairs(folder: Folder, content: dict[str, Any]) -> tuple[keras.layers.Layer, Writing]:
-    import keras_hub
-
     steps, splitters = _steps(content.get("normalizer")), _steps(content.get("pre_tokenizer"))
     if steps:
         raise _refused(folder, f"texts normalized by {_names(steps)}", "none before byte pairs")
@@ -169,7 +171,8 @@ def _byte_pairs(folder: Folder, content: dict[str, Any]) -> tuple[keras.layers.L
         raise _refused(folder, f"words split by {_names(splitters)}", "ByteLevel with use_regex")
     model = content["model"]
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
-    layer = keras_hub.tokenizers.BytePairTokenizer(model["vocab"], merges, unsplittable_tokens=[])
+    layer = BytePairs()
+    layer.set_vocabulary(model["vocab"], merges, model.get("unk_token"))
     return layer, Writing(leading_space=splitters[0].get("add_prefix_space", False))
 
 
@@ -188,10 +191,9 @@ def _sentence_pieces(
         raise _refused(folder, f"words marked otherwise than each in front ({scheme})", '"prepend_scheme": "always"')
     writing = _normalizer(folder, steps)
     splits = names[0] == "WhitespaceSplit"
-    trims = splits or bool(writing.strips and writing.single_spaces)
     characters = next((step["precompiled_charsmap"] for step in steps if step["type"] == "Precompiled"), "")
-    writing = replace(writing, plain_spaces=plain_spaces(characters, splits=splits), leading_space=not trims)
-    proto = sentence_piece_model(content["model"], added, characters, trims=trims)
+    writing = replace(writing, plain_spaces=plain_spaces(characters, splits=splits), leading_space=not splits)
+    proto = sentence_piece_model(content["model"], added, characters, trims=splits)
     return keras_hub.tokenizers.SentencePieceTokenizer(proto), writing
 
 
@@ -209,7 +211,7 @@ def _normalizer(folder: Folder, steps: list[dict[str, Any]]) -> Writing:
             options |= {"quotes": True}
             order.append("Replace")
         else:
-            order.append(kind)
+            order.append(f"{kind} of {pattern}" if kind == "Replace" else kind)
     if tuple(dict.fromkeys(order)) not in _NORMALIZERS:
         raise _refused(folder, f"texts normalized by {_names(steps)}", "the steps of XLM-RoBERTa or ALBERT")
     accents = next((kind for kind in order if kind in _ACCENTS), None)

@@ -144,6 +144,9 @@ NETWORKS = (
 )
 
 
+_TRANSFORMER = re.compile(r"(^|\.)(word_embeddings|embed_tokens|wte|patch_embeddings\.projection)\.weight$")
+
+
 def find_network(shapes: Shapes) -> Network | None:
     """The kind of network that has such weights; None if none is known."""
     return next((each for each in NETWORKS if _has(each.mark, shapes) and each.holds(shapes)), None)
@@ -163,6 +166,16 @@ def network_of(shapes: Shapes, file: Path, architecture: str | None) -> Network:
     found = find_network(shapes)
     if found is None:
         names = list(shapes)
+        if any(".lora_" in name for name in names):
+            raise ValueError(
+                f"{str(file)!r} is an adapter (LoRA), which changes its base model and is no model of its own: merge "
+                "the two with peft, as merge_and_unload() and save_pretrained(), and pass the folder with the result."
+            )
+        if any(_TRANSFORMER.search(name) for name in names):
+            raise ValueError(
+                f"{str(file)!r} has the weights of a transformer, whose config.json and tokenizer stand beside them: "
+                f"pass the folder with all of these in place of the file, such as {str(file.parent)!r}."
+            )
         raise ValueError(
             f"{str(file)!r} holds no network that is known: its weights are called {', '.join(names[:3])} ... "
             f"Expected the state dict of {', '.join(each.name for each in NETWORKS)}."

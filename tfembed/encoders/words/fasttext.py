@@ -26,7 +26,7 @@ def read_fasttext(path: Path) -> WordTable:
     The vector of a known word is the mean of its own and of those of its n-grams, as fastText prints it.
 
     Raises:
-        ValueError: If it is no such file, ends early, or was quantised.
+        ValueError: If it is no such file, ends early, was quantised, or has words that are not in UTF-8.
     """
     with opened(path) as reader:
         dim, bucket, shortest, longest = _header(reader, path)
@@ -86,10 +86,12 @@ def _words(reader: VectorReader, path: Path) -> tuple[tuple[bytes, ...], np.ndar
             raise reader.error(f"the file ends; its header says that there are {size:,} words")
         count, kind = _unpack(reader, "<qb")
         if kind == _WORD:
+            reader.note_word(word)
             words.append(word)
             counts.append(count)
     if len(words) != num_words or len(set(words)) != num_words:
         raise ValueError(f"{path} has {len(set(words)):,} words, and its header says {num_words:,}: it is damaged.")
+    reader.check_words()
     return tuple(words), np.array(counts, np.int64)
 
 

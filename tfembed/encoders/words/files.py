@@ -4,6 +4,7 @@ A row is a word and the numbers behind it. Whatever is wrong with a file is one 
 """
 
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tfembed.progress import progress, waiting
 logger = logging.getLogger(__name__)
 
 _ROWS_AT_A_TIME = 1000
+_GAPS = re.compile(rb"[ \t]+")
 _MARKS = (b"<unk>", b"[UNK]", b"<UNK>")  # what files call the vector of unknown words
 
 
@@ -42,10 +44,12 @@ def read_text(path: Path) -> WordTable:
     """Read vectors from a text file, `.txt` or `.vec`, gzipped or not: a word and its numbers in each line.
 
     A first line of two whole numbers, as Word2Vec and fastText write it, is taken for the counts of rows and numbers.
-    A word may have spaces in it: the last numbers of a line are its vector.
+    A word may have spaces in it: the last numbers of a line are its vector. Tabs and several spaces count as one space;
+    a byte order mark is passed over.
 
     Raises:
-        ValueError: If a row is not like the first one, or there are more or fewer than the header says.
+        ValueError: If a row is not like the first one, if there are more or fewer than the header says, or if words are
+            not in UTF-8.
     """
     with opened(path) as reader:
         first = next(iter(reader.lines(1)), None)
@@ -72,6 +76,7 @@ def read_text(path: Path) -> WordTable:
         if reader.row < count:
             reader.row += 1
             raise reader.error(f"the file ends; its header says that there are {count:,} words")
+        reader.check_words()
     return rows.table()
 
 
@@ -103,12 +108,15 @@ def read_word2vec(path: Path) -> WordTable:
                 vector = np.frombuffer(reader.exactly(4 * dim), "<f4")
                 if not np.isfinite(vector).all():
                     raise reader.error(f"the vector of {_shown(word)} holds what is no finite number")
-                rows.extend([word.lstrip(b"\n")], vector[np.newaxis])
+                word = word.lstrip(b"\n")
+                reader.note_word(word)
+                rows.extend([word], vector[np.newaxis])
                 if reader.row % _ROWS_AT_A_TIME == 0:
                     advance(_ROWS_AT_A_TIME)
         reader.row += 1
         if reader.rest(2).strip(b"\n"):
             raise reader.error(f"the header says that there are {count:,} words, and there is more")
+        reader.check_words()
     return rows.table()
 
 
@@ -120,15 +128,19 @@ def _header(line: bytes) -> tuple[int, int] | None:
 def _parsed(reader: VectorReader, lines: list[bytes], dim: int) -> tuple[list[bytes], np.ndarray]:
     """Words and vectors of some lines."""
     words, numbers = [], []
-    for line in lines:
+    for raw in lines:
         reader.row += 1
-        *parts, behind = line.rstrip(b" \r\n").split(b" ", 1)
+        line = raw.rstrip(b" \t\r\n")
+        if b"\t" in line or b"  " in line:
+            line = _GAPS.sub(b" ", line)
+        *parts, behind = line.split(b" ", 1)
         if behind.count(b" ") != dim - 1 or not parts:  # the word has spaces, or the line is another one
-            first, *rest = line.rstrip(b" \r\n").rsplit(b" ", dim)
+            first, *rest = line.rsplit(b" ", dim)
             found = len(line.split()) - 1
             if len(rest) != dim or _numbers([first.rpartition(b" ")[2]]) is not None:
                 raise reader.error(f"expected a word and {dim} numbers, found {found} behind {_shown(line.split()[0])}")
-            parts, behind = [first], b" ".join(rest)
+            parts, behind = [first.strip()], b" ".join(rest)
+        reader.note_word(parts[0])
         words.append(parts[0])
         numbers.append(behind)
     vectors = _numbers(numbers)
