@@ -39,10 +39,22 @@ def write_half_plus(folder: Path, added: float = 2.0) -> Path:
 
 
 class _Everything(tf.Module):
-    """Signatures with what is rare: many types, no inputs, no batch dimension, defaults, strings and bytes."""
+    """Signatures with what is rare: many types, no inputs, no batch dimension, defaults, strings, bytes, examples."""
 
     def __init__(self) -> None:
         self.bias = tf.Variable(1.5)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 3], tf.float32, name="images")])
+    def images(self, images: tf.Tensor) -> dict[str, Any]:
+        return {"sums": tf.reduce_sum(tf.nn.conv2d(images, tf.ones([3, 3, 3, 2]), 1, "SAME"), axis=[1, 2])}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
+    def classified(self, inputs: tf.Tensor) -> dict[str, Any]:
+        return {"scores": _x_of(inputs)[:, tf.newaxis] * 10.0}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
+    def regressed(self, inputs: tf.Tensor) -> dict[str, Any]:
+        return {"outputs": _x_of(inputs) + self.bias}
 
     @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.string, name="texts")])
     def strings(self, texts: tf.Tensor) -> dict[str, Any]:
@@ -66,6 +78,10 @@ class _Everything(tf.Module):
             return {"root": tf.sqrt(x)}
 
 
+def _x_of(examples: tf.Tensor) -> tf.Tensor:
+    return tf.io.parse_example(examples, {"x": tf.io.FixedLenFeature([], tf.float32)})["x"]
+
+
 _TYPES = ("float16", "bfloat16", "float64", "int8", "uint8", "int16", "int32", "uint32", "int64", "uint64", "bool")
 
 
@@ -74,13 +90,14 @@ def write_everything(folder: Path) -> Path:
     module = _Everything()
     signatures: dict[str, Any] = {
         name: getattr(module, name).get_concrete_function()
-        for name in ("strings", "constant", "scalars", "row_sums", "checked")
+        for name in ("strings", "constant", "scalars", "row_sums", "checked", "images", "classified", "regressed")
     }
     for name in _TYPES:
         spec = tf.TensorSpec([None], name, name="x")
         signatures[name] = tf.function(lambda x: {"same": tf.identity(x)}, [spec]).get_concrete_function()
     tf.saved_model.save(module, str(folder), signatures)
     _add_default(folder, "scalars", "b", 10.0)
+    _set_methods(folder, classified="classify", regressed="regress")
     return folder
 
 
@@ -89,6 +106,15 @@ def write_broken(folder: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "saved_model.pb").write_bytes(b"\x07 this is no proto")
     return folder
+
+
+def _set_methods(folder: Path, **methods: str) -> None:
+    file = folder / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    for graph in model.meta_graphs:
+        for signature, method in methods.items():
+            graph.signature_def[signature].method_name = f"tensorflow/serving/{method}"
+    file.write_bytes(model.SerializeToString())
 
 
 def _add_default(folder: Path, signature: str, name: str, value: float) -> None:

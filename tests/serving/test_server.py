@@ -144,18 +144,34 @@ def test_back_pressure(settings: Settings) -> None:
 
 
 def test_too_many_bytes(settings: Settings) -> None:
-    """Requests that are too large together are refused, though each could be answered alone."""
-    few = replace(settings, limits=replace(LIMITS, max_pending_bytes=1000))  # of which one takes about 600
-    with run_server(few) as running, ThreadPoolExecutor(1) as threads:
+    """Requests wait until those before them are answered; too many bytes together, or for one, are refused."""
+    limits = replace(LIMITS, max_pending_bytes=1000, max_pending_requests=8)  # of which one takes about 600
+    few = replace(settings, limits=limits)
+    with run_server(few) as running, ThreadPoolExecutor(2) as threads:
         running.service.runner = held = Held()
-        waiting = threads.submit(requests.post, predict_url(running), '{"instances": [2]}')
+        first, second = (threads.submit(requests.post, predict_url(running), '{"instances": [2]}') for _ in range(2))
         assert held.entered.acquire(timeout=30)
-        assert requests.post(predict_url(running), data='{"instances": [2]}', timeout=10).status_code == 429
+        assert not held.entered.acquire(blocking=False)
+        spaces = " " * 990
+        assert requests.post(predict_url(running), data='{"instances": [2]}' + spaces, timeout=10).status_code == 429
         refused = requests.post(predict_url(running), data='{"instances": [2, 3, [4], [5]]}', timeout=10)
         assert (refused.status_code, "about 1471 bytes of memory" in refused.json()["error"]) == (413, True)
         held.proceed.set()
-        assert waiting.result(30).status_code == 200
+        assert [first.result(30).status_code, second.result(30).status_code] == [200, 200]
         assert requests.post(predict_url(running), data='{"instances": [2]}', timeout=10).status_code == 200
+
+
+def test_a_request_that_waits_too_long_for_memory(settings: Settings) -> None:
+    """It is answered with 504, like any other that is not answered in time."""
+    few = replace(settings, limits=replace(LIMITS, max_pending_bytes=1000), rest_api_timeout_in_ms=200)
+    with run_server(few) as running, ThreadPoolExecutor(1) as threads:
+        running.service.runner = held = Held()
+        first = threads.submit(requests.post, predict_url(running), '{"instances": [2]}')
+        assert held.entered.acquire(timeout=30)
+        refused = requests.post(predict_url(running), data='{"instances": [2]}', timeout=10)
+        assert (refused.status_code, "waited too long" in refused.json()["error"]) == (504, True)
+        held.proceed.set()
+        first.result(30)
 
 
 def test_a_request_that_takes_too_long(settings: Settings, tmp_path: Path) -> None:
@@ -237,7 +253,9 @@ def test_cors(settings: Settings) -> None:
         with run_server(replace(settings, rest_api_enable_cors_support=allowed)) as running:
             answer = requests.options(predict_url(running), timeout=10)
             assert (answer.status_code == 200) is allowed
-            assert answer.headers.get("Access-Control-Allow-Origin") == ("*" if allowed else None)
+            refused = requests.get(f"{running.rest_url}/nothing", timeout=10)
+            for each in (answer, refused):
+                assert each.headers.get("Access-Control-Allow-Origin") == ("*" if allowed else None)
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]", "localhost"])

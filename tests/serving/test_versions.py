@@ -1,6 +1,7 @@
 """Versions come, go and break, and somebody always serves."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from tfembed.serving.inference import Inference
 from tfembed.serving.metrics import Metrics
 from tfembed.serving.model_config import ModelConfig, VersionPolicy
 from tfembed.serving.servable import LoadOptions, Servable
-from tfembed.serving.service import loader
+from tfembed.serving.server import reload, run_server
+from tfembed.serving.service import loader, model_spec
+from tfembed.serving.settings import Settings
 from tfembed.serving.status import Code, ServingError
 from tfembed.serving.store import ModelStore
 from tfembed.serving.versions import ModelVersions, State, list_versions
@@ -136,13 +139,15 @@ def test_labels(base: Path, exported: Path) -> None:
     """A label names an available version; new ones may name others where that is allowed."""
     shutil.copytree(exported, base / "2")
     model = versions(base, all=True)
-    model.set_labels({"stable": 1, "canary": 2}, allow_unavailable=False)
+    model.check_labels({"stable": 1, "canary": 2}, None, allow_unavailable=False)
+    model.set_labels({"stable": 1, "canary": 2})
     assert (serving(model, label="stable"), serving(model, label="canary")) == (1, 2)
     with pytest.raises(ServingError, match="FAILED_PRECONDITION: Request to assign label to version 777 of model m"):
-        model.set_labels({"stable": 777}, allow_unavailable=False)
+        model.check_labels({"stable": 777}, None, allow_unavailable=False)
     with pytest.raises(ServingError, match="FAILED_PRECONDITION"):
-        model.set_labels({"stable": 777}, allow_unavailable=True)
-    model.set_labels({"next": 777}, allow_unavailable=True)
+        model.check_labels({"stable": 777}, None, allow_unavailable=True)
+    model.check_labels({"next": 777}, None, allow_unavailable=True)
+    model.set_labels({"next": 777})
     with pytest.raises(ServingError, match=r"Specific\(m, 777\)"):
         model.acquire(label="next")
     with pytest.raises(ServingError, match="INVALID_ARGUMENT: Unrecognized servable version label: stable"):
@@ -234,3 +239,74 @@ def test_a_model_may_move(base: Path, tmp_path: Path, exported: Path) -> None:
         with store.acquire(spec).in_use() as after:
             assert before is not after
     store.close()
+
+
+def test_a_refused_configuration_changes_nothing(base: Path, exported: Path) -> None:
+    """A label of a version that would not serve is found before models and versions change hands."""
+    shutil.copytree(exported, base / "2")
+    shutil.copytree(exported, base.parent / "other" / "1")
+    one = ModelConfig(name="m", base_path=base, labels={"stable": 2})
+    store = ModelStore(load)
+    store.configure((one,))
+    other = ModelConfig(name="other", base_path=base.parent / "other", labels={"stable": 777})
+    back = ModelConfig(name="m", base_path=base, policy=VersionPolicy(specific=(1,)), labels={"old": 1})
+    leaving = replace(back, labels={"stable": 2})  # to a version that the new policy unloads
+    for refused in ((back, other), (other,), (leaving,)):
+        with pytest.raises(ServingError, match="FAILED_PRECONDITION"):
+            store.configure(refused)
+        assert store.names == ["m"]
+        with store.acquire(model_spec("m", label="stable")).in_use() as servable:
+            assert servable.version == 2
+        loaded = [each.version for each in store.statuses(model_spec("m")) if each.state == State.AVAILABLE]
+        assert loaded == [2]
+    store.configure((back,))
+    with store.acquire(model_spec("m", label="old")).in_use() as servable:
+        assert servable.version == 1
+    store.close()
+
+
+@pytest.mark.parametrize("content", ["", "model_config_list {}", 'model_config_list { config { name: "m" base_pa'])
+def test_a_file_that_is_being_written_unloads_nothing(base: Path, tmp_path: Path, content: str) -> None:
+    """An empty or cut configuration file is not taken over, and the reason is said."""
+    file = tmp_path / "models.config"
+    file.write_text(f'model_config_list {{ config {{ name: "m" base_path: "{base}" model_platform: "tensorflow" }} }}')
+    settings, store = Settings(model_config_file=file), ModelStore(load)
+    assert reload(settings, store) == ""
+    file.write_text(content)
+    assert "the configuration stays as it was" in reload(settings, store)
+    assert store.names == ["m"]
+    store.close()
+
+
+def test_a_refused_configuration_ends_the_start(base: Path, tmp_path: Path) -> None:
+    """A server that would serve nothing does not start."""
+    file = tmp_path / "models.config"
+    file.write_text(
+        f'model_config_list {{ config {{ name: "m" base_path: "{base}" model_platform: "tensorflow" '
+        'version_labels { key: "stable" value: 777 } } }'
+    )
+    with (
+        pytest.raises(ValueError, match="Request to assign label to version 777 of model m"),
+        run_server(Settings(model_config_file=file, port=0, rest_api_port=0)),
+    ):
+        pass
+
+
+def test_numbers_of_versions_have_up_to_19_digits(base: Path, exported: Path) -> None:
+    """As many as fit into 64 bits: a time stamp in nanoseconds is a version."""
+    shutil.copytree(exported, base / "1796123456789012345")
+    (base / "9999999999999999999").mkdir()
+    assert serving(versions(base)) == 1796123456789012345
+
+
+def test_a_version_that_is_completed_in_place_is_loaded_at_once(base: Path, exported: Path) -> None:
+    """The last file to arrive may be that of the values."""
+    shutil.copytree(exported, base / "2")
+    data = next((base / "2" / "variables").glob("variables.data-*"))
+    content = data.read_bytes()
+    data.write_bytes(b"")
+    model = versions(base)
+    assert states(model) == {2: State.END}
+    data.write_bytes(content)
+    model.poll()
+    assert serving(model) == 2

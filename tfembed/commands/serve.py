@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tfembed.serving.settings import Settings
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-_LIMITS = ("max_request_bytes", "max_pending_requests", "max_connections", "drain_seconds")
+_LIMITS = ("max_request_bytes", "max_pending_bytes", "max_pending_requests", "max_connections", "drain_seconds")
 _TLS = ("ssl_config_file", "ssl_certificate", "ssl_key", "ssl_client_ca")
 
 
@@ -69,6 +69,7 @@ class _ServerCommand(click.Command):  # click asks for a class
 @_flag("ssl_key", type=_FILE, help="PEM of the server's key.")
 @_flag("ssl_client_ca", type=_FILE, help="PEM of who signs clients' certificates; they need one then.")
 @_flag("max_request_bytes", type=int, help="Of one request.  [default: 64 MiB]")
+@_flag("max_pending_bytes", type=int, help="Of all requests that are being read and answered.  [default: 1 GiB]")
 @_flag("max_pending_requests", type=int, help="More at a time are refused.  [default: 512]")
 @_flag("max_connections", type=int, help="Of REST.  [default: 1024]")
 @_flag("drain_seconds", type=float, help="For requests that came in before SIGTERM.  [default: 30]")

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from tfembed.serving.json_text import error_body
-from tfembed.serving.limits import Budget, Limits, RefusedError, read_body
+from tfembed.serving.limits import Budget, Limits, MemoryQueue, RefusedError, json_memory, read_body
 from tfembed.serving.metrics import PROMETHEUS_PATH
 from tfembed.serving.page import page
 from tfembed.serving.rest import Answer, Call, answer, is_api_path
@@ -83,6 +83,7 @@ class _Api:
         self._threads = ThreadPoolExecutor(options.num_threads, thread_name_prefix="rest")
         self._pending = 0
         self._budget = Budget(options.limits.max_pending_bytes)
+        self._memory = MemoryQueue(options.limits.max_pending_bytes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -90,7 +91,8 @@ class _Api:
         except RefusedError as error:
             body = error_body(ServingError(Code.INVALID_ARGUMENT, error.message))
             # What is left of the request is not worth reading.
-            refusal = Response(body, error.status, {"Connection": "close"}, "application/json")
+            shown = _CORS if self._options.cors else {}  # pages shall read why
+            refusal = Response(body, error.status, {"Connection": "close"} | shown, "application/json")
             await refusal(scope, receive, send)
             return
         if found is not None:
@@ -115,6 +117,8 @@ class _Api:
                 if body is None:
                     return None
                 call = Call(method=scope["method"], path=path, body=body, deadline=deadline)
-                return await asyncio.get_running_loop().run_in_executor(self._threads, answer, self._service, call)
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                async with self._memory.reserve(await json_memory(body, limits), left):
+                    return await asyncio.get_running_loop().run_in_executor(self._threads, answer, self._service, call)
         finally:
             self._pending -= 1

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,12 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from tfembed.serving.limits import SharedMemory
 from tfembed.serving.model_config import read_configs
 from tfembed.serving.servable import DEFAULT_SIGNATURE
 from tfembed.serving.service import Service
 from tfembed.serving.status import ServingError, invalid
-from tfembed.serving.tensors import read_tensor, write_tensor
+from tfembed.serving.tensors import check_tensor, read_tensor, write_tensor
 
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 _SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
@@ -35,7 +37,8 @@ class GrpcOptions:
         address: Host and port; port 0 takes a free one.
         num_threads: Requests that are answered at the same time.
         max_pending_requests: Requests that are being answered or wait for it; more are refused.
-        max_request_bytes: Of a message.
+        max_request_bytes: Of a message, and of a tensor in memory of which a message holds but a few values.
+        max_pending_bytes: Of all requests that are being answered together, as they came and as tensors.
         credentials: For TLS; None without.
         channel_arguments: Pairs of a name and a value that are passed on to gRPC.
     """
@@ -44,6 +47,7 @@ class GrpcOptions:
     num_threads: int = 32
     max_pending_requests: int = 512
     max_request_bytes: int = 64 * 1024 * 1024
+    max_pending_bytes: int = 1024 * 1024 * 1024
     credentials: Any = None
     channel_arguments: tuple[tuple[str, Any], ...] = ()
 
@@ -78,7 +82,7 @@ class GrpcServer:
             options=arguments,
             maximum_concurrent_rpcs=options.max_pending_requests,
         )
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(service), self._server)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(service, options), self._server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(service), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         try:
@@ -100,14 +104,18 @@ class GrpcServer:
 
 
 class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, service: Service, options: GrpcOptions) -> None:
+        self._service, self._options = service, options
+        self._memory = SharedMemory(options.max_pending_bytes)
 
     def Predict(self, request: Any, context: Any) -> Any:
         def work(deadline: float | None) -> Any:
             response = predict_pb2.PredictResponse()
-            with self._service.inference(request.model_spec, "Predict", deadline) as inference:
-                arrays = {name: read_tensor(name, proto) for name, proto in request.inputs.items()}
+            most = self._options.max_request_bytes
+            with self._service.inference(request.model_spec, "Predict", deadline) as inference, ExitStack() as stack:
+                sizes = [check_tensor(name, proto, most) for name, proto in request.inputs.items()]
+                stack.enter_context(self._memory.share(request.ByteSize() + sum(sizes)))
+                arrays = {name: read_tensor(name, proto, most) for name, proto in request.inputs.items()}
                 name = request.model_spec.signature_name
                 outputs = inference.predict(arrays, name, tuple(request.output_filter))
                 inference.write_spec(response.model_spec, name or DEFAULT_SIGNATURE)

@@ -15,7 +15,7 @@ from tfembed.serving.results import (
 )
 from tfembed.serving.servable import DEFAULT_SIGNATURE, Servable
 from tfembed.serving.status import Code, ServingError, invalid
-from tfembed.serving.tensors import read_tensor
+from tfembed.serving.tensors import MAX_RANK, read_tensor
 
 PREDICT, CLASSIFY, REGRESS = (f"tensorflow/serving/{name}" for name in ("predict", "classify", "regress"))
 
@@ -69,7 +69,7 @@ class Inference:
         """
         signature = self._by_method(signature_name)
         fed, fetches = classification_tensors(signature)
-        outputs = self._on_examples(request_input, fed, fetches)
+        outputs = self._on_examples(request_input, [fed], fetches)
         return read_classifications(signature, outputs, self.num_examples)
 
     def regress(self, request_input: Any, signature_name: str) -> Any:
@@ -80,7 +80,7 @@ class Inference:
         """
         signature = self._by_method(signature_name)
         fed, fetches = regression_tensors(signature)
-        outputs = self._on_examples(request_input, fed, fetches)
+        outputs = self._on_examples(request_input, [fed], fetches)
         return read_regressions(signature, outputs, self.num_examples)
 
     def multi(self, request: Any) -> Any:
@@ -94,14 +94,11 @@ class Inference:
             classification_tensors(signature) if task.method_name == CLASSIFY else regression_tensors(signature)
             for task, signature in zip(request.tasks, signatures, strict=True)
         ]
-        if len({fed for fed, _ in tensors}) > 1:
-            raise invalid("Input tensor must be the same for all Signatures.")
         response = inference_pb2.MultiInferenceResponse()
         if not tensors:
             return response
-        outputs = self._on_examples(
-            request.input, tensors[0][0], sorted({name for _, names in tensors for name in names})
-        )
+        fed = sorted({name for name, _ in tensors})  # one in TensorFlow 1; in TensorFlow 2 each signature has its own
+        outputs = self._on_examples(request.input, fed, sorted({name for _, names in tensors for name in names}))
         for task, signature in zip(request.tasks, signatures, strict=True):
             result = response.results.add()
             self.write_spec(result.model_spec, task.model_spec.signature_name or DEFAULT_SIGNATURE)
@@ -133,10 +130,10 @@ class Inference:
         missing = invalid(f"No signature was found with the name: {signature_name or DEFAULT_SIGNATURE}")
         return self.servable.signature(signature_name, missing)
 
-    def _on_examples(self, request_input: Any, fed: str, fetches: list[str]) -> dict[str, np.ndarray]:
+    def _on_examples(self, request_input: Any, fed: list[str], fetches: list[str]) -> dict[str, np.ndarray]:
         examples = serialized_examples(request_input)
         self.num_examples = len(examples)
-        return dict(zip(fetches, self._run({fed: examples}, fetches), strict=True))
+        return dict(zip(fetches, self._run(dict.fromkeys(fed, examples), fetches), strict=True))
 
     def _run(self, feeds: dict[str, np.ndarray], fetches: list[str]) -> list[np.ndarray]:
         started = time.monotonic()
@@ -205,12 +202,31 @@ def _feeds(signature: Any, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarra
     feeds = {}
     for name, info in signature.inputs.items():
         if name in arrays:
+            _check_rank(name, info, arrays[name])
             feeds[info.name] = arrays[name]
         elif name in signature.defaults:
             feeds[info.name] = read_tensor(name, signature.defaults[name])
         else:
             raise invalid(f"Signature default for input {name} is missing, and the request does not have it.")
     return feeds
+
+
+def _check_rank(name: str, info: Any, array: np.ndarray) -> None:
+    """Refuse ranks on which operations, such as convolutions, end the process in place of the request.
+
+    Scalars, vectors and matrices are taken for each other: TensorFlow Serving's own tests feed a vector into `[-1, 1]`.
+
+    Raises:
+        ServingError: If the rank is another one than the declared one of 3 or more, or beyond what can be fed.
+    """
+    if array.ndim > MAX_RANK:
+        raise invalid(f"input {name} has {array.ndim} dimensions, and may have {MAX_RANK}")
+    declared = info.tensor_shape
+    if not info.HasField("tensor_shape") or declared.unknown_rank or array.ndim == len(declared.dim):
+        return
+    sizes = [dimension.size for dimension in declared.dim]
+    if max(len(sizes), array.ndim) > 2:
+        raise invalid(f"input {name} has shape {list(array.shape)}, and is declared with shape {sizes}")
 
 
 def _filtered(signature: Any, output_filter: tuple[str, ...]) -> list[str]:

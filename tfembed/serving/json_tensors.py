@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfembed.serving.json_text import MAX_DEPTH, kind_of, show
+from tfembed.serving.json_text import kind_of, show
 from tfembed.serving.status import Code, ServingError, invalid
-from tfembed.serving.tensors import numpy_type, type_name
+from tfembed.serving.tensors import MAX_RANK, numpy_type, type_name
 
 _STRING = tf.string.as_datatype_enum
 _BOOL = tf.bool.as_datatype_enum
-# The largest number of each type; integers must be exact in floats, as TensorFlow Serving has it.
-_FLOATS = {tf.float32: 2**24 - 1, tf.float64: 2**53 - 1, tf.float16: 2**11 - 1, tf.bfloat16: 2**8 - 1}
-_LARGEST_INTEGER = {dtype.as_datatype_enum: largest for dtype, largest in _FLOATS.items()}
-_LARGEST = {dtype.as_datatype_enum: float(dtype.max) for dtype in _FLOATS}
+# Numbers are rounded to these, as TensorFlow Serving does it since 2.5; beyond the largest they are infinite.
+_FLOATS = frozenset(dtype.as_datatype_enum for dtype in (tf.float16, tf.bfloat16, tf.float32, tf.float64))
 _INTEGERS = (tf.int8, tf.uint8, tf.int16, tf.uint16, tf.int32, tf.uint32, tf.int64, tf.uint64)
 _RANGE = {dtype.as_datatype_enum: (int(dtype.min), int(dtype.max)) for dtype in _INTEGERS}
 _WHITE = re.compile(r"[ \t\n\r\f\v]+")
@@ -77,22 +75,20 @@ def encode_text(text: str) -> bytes:
 
 
 def check_float(value: Any, enum: int) -> float:
-    """A JSON number as a float of a type.
+    """A JSON number as a float, for a tensor of a type.
 
     Raises:
-        ServingError: If it is none, or cannot be kept without loss.
+        ServingError: If it is no number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _wrong_type(value, enum)
-    integer = isinstance(value, int) and -(2**63) <= value < 2**64  # larger ones are read as floats
-    fits = abs(value) <= _LARGEST_INTEGER[enum] if integer else _fits(value, _LARGEST[enum])
-    if not fits:
-        raise invalid(f"Cannot convert JSON value: {show(value)} to {type_name(enum)} without loss of precision.")
     return float(value)
 
 
-def _fits(value: float, largest: float) -> bool:
-    return value != value or abs(value) == float("inf") or abs(value) <= largest
+def _rounded(numbers: list[Any], enum: int) -> np.ndarray:
+    """Numbers as floats of a type, infinite where they are beyond its largest."""
+    with np.errstate(over="ignore"):
+        return np.array(numbers, np.float64).astype(numpy_type(enum))
 
 
 def _to_array_at_once(value: Any, enum: int) -> np.ndarray | None:
@@ -105,7 +101,7 @@ def _to_array_at_once(value: Any, enum: int) -> np.ndarray | None:
         shape.append(len(level) if len(shape) == 0 else len(level) // max(1, int(np.prod(shape))))
         if not level or not isinstance(level[0], list):
             break
-        if len(shape) > MAX_DEPTH or set(map(type, level)) != {list} or len(set(map(len, level))) != 1:
+        if len(shape) >= MAX_RANK or set(map(type, level)) != {list} or len(set(map(len, level))) != 1:
             return None
         level = list(chain.from_iterable(level))
     kinds = set(map(type, level))
@@ -126,17 +122,9 @@ def _numbers(level: list[Any], kinds: set[type], enum: int, shape: list[int]) ->
         if kinds - {int} or (level and not (lowest <= min(level) and max(level) <= highest)):
             return None
         return np.array(level, numpy_type(enum)).reshape(shape)
-    if enum not in _LARGEST or kinds - {int, float}:
+    if enum not in _FLOATS or kinds - {int, float}:
         return None
-    try:
-        doubles = np.array(level, np.float64)
-    except OverflowError:
-        return None
-    finite = doubles[np.isfinite(doubles)]
-    limit = min(_LARGEST_INTEGER[enum], _LARGEST[enum]) if int in kinds else _LARGEST[enum]
-    if finite.size and np.abs(finite).max() > limit:
-        return None
-    return doubles.astype(numpy_type(enum)).reshape(shape)
+    return _rounded(level, enum).reshape(shape)
 
 
 def _to_array_by_value(value: Any, enum: int) -> np.ndarray:
@@ -144,8 +132,8 @@ def _to_array_by_value(value: Any, enum: int) -> np.ndarray:
     first = value
     while isinstance(first, list):
         shape.append(len(first))
-        if len(shape) > MAX_DEPTH:
-            raise invalid(f"JSON Value nested more than {MAX_DEPTH} levels deep is no tensor.")
+        if len(shape) > MAX_RANK:
+            raise invalid(f"JSON Value nested more than {MAX_RANK} levels deep is no tensor.")
         if not first:
             break
         first = first[0]
@@ -155,7 +143,7 @@ def _to_array_by_value(value: Any, enum: int) -> np.ndarray:
         strings = np.empty(len(flat), object)
         strings[:] = flat
         return strings.reshape(shape)
-    return np.array(flat, numpy_type(enum)).reshape(shape)
+    return (_rounded(flat, enum) if enum in _FLOATS else np.array(flat, numpy_type(enum))).reshape(shape)
 
 
 def _fill(value: Any, level: int, wanted: tuple[int, list[int]], flat: list[Any]) -> None:
@@ -191,7 +179,7 @@ def _element(value: Any, enum: int) -> Any:
         if not isinstance(value, bool):
             raise _wrong_type(value, enum)
         return value
-    if enum in _LARGEST:
+    if enum in _FLOATS:
         return check_float(value, enum)
     if enum in _RANGE:
         lowest, highest = _RANGE[enum]

@@ -1,13 +1,16 @@
 """What keeps a client from taking more than its share: sizes, times, numbers."""
 
 import asyncio
+import threading
 import zlib
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tfembed.serving.status import Code, ServingError
 
 MAX_HEADER_BYTES = 64 * 1024
 _CHUNK = 256 * 1024
@@ -21,8 +24,9 @@ class Limits:
 
     Attributes:
         max_request_bytes: Of a request, before and after it was uncompressed.
-        max_pending_bytes: Of all REST requests that are being answered together, as they came and as JSON takes them
-            apart; more are refused with 429, and with 413 where one of them alone would need more.
+        max_pending_bytes: Of all REST requests together, as they came; more are refused with 429. As many again for
+            those that are being answered, as JSON takes them apart; others wait, and one that alone would need more is
+            refused with 413. As many again for gRPC, as they came and as tensors.
         max_pending_requests: Requests that are being answered or wait for it; more are refused with 429.
         max_connections: Of REST at the same time; more are refused with 503.
         read_seconds: A request must have arrived within so many seconds after its first byte.
@@ -43,6 +47,74 @@ class Limits:
         for name in self.__slots__:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0; was {getattr(self, name)}.")
+
+
+class MemoryQueue:
+    """Memory that requests wait for in the order in which they came. It is for one event loop.
+
+    Args:
+        size: Bytes that all of them may have together.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._left, self._turn, self._returned = size, asyncio.Lock(), asyncio.Condition()
+
+    @asynccontextmanager
+    async def reserve(self, size: int, seconds: float | None) -> AsyncIterator[None]:
+        """Wait for so many bytes, and have them until the end of the block.
+
+        Raises:
+            RefusedError: If they did not come free within so many seconds.
+        """
+        try:
+            async with asyncio.timeout(seconds), self._turn, self._returned:
+                await self._returned.wait_for(lambda: size <= self._left)
+                self._left -= size
+        except TimeoutError as error:
+            raise RefusedError(504, "The request waited too long for others to be answered.") from error
+        try:
+            yield
+        finally:
+            async with self._returned:
+                self._left += size
+                self._returned.notify_all()
+
+
+class SharedMemory:
+    """The bytes of all gRPC requests that are being answered, in many threads.
+
+    Args:
+        size: How many there may be.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._left, self._lock = size, threading.Lock()
+
+    @contextmanager
+    def share(self, size: int) -> Iterator[None]:
+        """Take bytes for the time of a request.
+
+        Raises:
+            ServingError: If there are not so many left.
+
+        Example:
+            >>> with SharedMemory(3).share(4):
+            ...     pass
+            Traceback (most recent call last):
+            tfembed.serving.status.ServingError: RESOURCE_EXHAUSTED: The requests that wait are too large together. ...
+        """
+        with self._lock:
+            if size > self._left:
+                raise ServingError(
+                    Code.RESOURCE_EXHAUSTED,
+                    f"The requests that wait are too large together. This one takes {size} bytes. Try again later.",
+                )
+            self._left -= size
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._left += size
 
 
 class RefusedError(Exception):
@@ -126,14 +198,22 @@ async def read_body(
             raise RefusedError(415, f"Content-Encoding {encoding} is not supported. Use gzip, or none.")
         body = await asyncio.to_thread(_uncompress, body, limits)
         take(len(body))
+    return body
+
+
+async def json_memory(body: bytes, limits: Limits) -> int:
+    """Estimate the bytes of memory that a body takes while it is read; see `parsed_size`.
+
+    Raises:
+        RefusedError: If they are more than all requests may take together.
+    """
     size = parsed_size(body) if len(body) < _CHUNK else await asyncio.to_thread(parsed_size, body)
     if size > limits.max_pending_bytes:
         raise RefusedError(
             413,
             f"To read the request would take about {size} bytes of memory. Send fewer values at a time, or use gRPC.",
         )
-    take(size)
-    return body
+    return size
 
 
 def parsed_size(body: bytes) -> int:

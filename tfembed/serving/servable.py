@@ -1,6 +1,7 @@
 """One version of a model, loaded: its signatures, and how they are run."""
 
 import contextlib
+import gc
 import json
 import os
 import threading
@@ -110,9 +111,14 @@ class Servable:
         try:
             sources = {self._tensor(name): np.asarray(value) for name, value in feeds.items()}
             targets = [self._tensor(name) for name in fetches]
+        except (KeyError, ValueError, TypeError) as error:  # of a signature without tensors, such as an init op's
+            raise invalid(str(error)) from error
+        try:
             with _run_options(timeout) as pointer:
                 # Session.run would check the shapes of feeds, which TensorFlow Serving does not.
                 found = self._session._call_tf_sessionrun(pointer, sources, targets, [], None)
+        except UnicodeDecodeError as error:  # the model refuses an input, and quotes its bytes
+            raise invalid(error.object.decode("utf-8", "backslashreplace")) from error
         except (tf.errors.OpError, KeyError, ValueError, TypeError) as error:
             raise failure(error) from error
         return [np.asarray(value) for value in found]
@@ -143,6 +149,7 @@ class Servable:
             self._retired = True
             self._condition.wait_for(lambda: self._users == 0)
         self._session.close()
+        gc.collect()  # a graph is full of circles, and would stay until the collector comes by
 
     def _tensor(self, name: str) -> Any:
         if not name:

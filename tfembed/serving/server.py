@@ -65,8 +65,10 @@ def run_server(settings: Settings, say: Callable[[str], None] = lambda line: Non
         stack.callback(store.close)
         try:
             store.configure(configs)
-        except ServingError as error:  # a broken model is reported in its status; the others serve
-            say(error.message)
+        except ServingError as error:
+            if configs and not store.names:  # the configuration is refused
+                raise ValueError(error.message) from error
+            say(error.message)  # a broken model is reported in its status; the others serve
         batcher = None if batching is None else Batcher(batching, metrics.batch)
         if batcher is not None:
             stack.callback(batcher.close)
@@ -123,6 +125,7 @@ def _grpc_options(settings: Settings) -> GrpcOptions:
         num_threads=settings.num_threads(settings.grpc_max_threads),
         max_pending_requests=settings.limits.max_pending_requests,
         max_request_bytes=settings.limits.max_request_bytes,
+        max_pending_bytes=settings.limits.max_pending_bytes,
         credentials=None if settings.tls is None else settings.tls.grpc_credentials(),
         channel_arguments=settings.channel_arguments(),
     )
@@ -134,13 +137,32 @@ def _watch(settings: Settings, store: ModelStore, say: Callable[[str], None]) ->
     if settings.model_config_file is None or settings.model_config_file_poll_wait_seconds <= 0:
         return
 
-    def reload() -> None:
-        try:
-            store.configure(settings.configs())
-        except (ValueError, OSError, ServingError, ProtobufError) as error:
-            say(f"the configuration stays as it was: {error}")
+    said = ""  # the same thing is not said again with each poll
 
-    store.repeat(settings.model_config_file_poll_wait_seconds, reload, "poll-config")
+    def poll() -> None:
+        nonlocal said
+        message = reload(settings, store)
+        if message not in ("", said):
+            say(message)
+        said = message
+
+    store.repeat(settings.model_config_file_poll_wait_seconds, poll, "poll-config")
+
+
+def reload(settings: Settings, store: ModelStore) -> str:
+    """Serve what the configuration file names now.
+
+    Returns:
+        The reason why the configuration stays as it was; empty if it does not.
+    """
+    try:
+        configs = settings.configs()
+        if not configs:  # as in a file that is being written; TensorFlow Serving takes no action either
+            return f"{settings.model_config_file} names no models: the configuration stays as it was"
+        store.configure(configs)
+    except (ValueError, OSError, ServingError, ProtobufError) as error:
+        return f"the configuration stays as it was: {error}"
+    return ""
 
 
 def _bracketed(host: str) -> str:

@@ -42,10 +42,11 @@ class ModelStore:
     def configure(self, configs: tuple[ModelConfig, ...]) -> None:
         """Serve these models in place of those before, and wait until the new ones are loaded.
 
-        No request for a model that stays fails meanwhile.
+        No request for a model that stays fails meanwhile. What is refused changes nothing.
 
         Raises:
-            ServingError: If a label is given to a version that is not available, or a new model cannot be loaded.
+            ServingError: If a label is given to a version that is not available, which changes nothing; or a new model
+                cannot be loaded, which keeps the others from nothing.
         """
         with self._lock:
             before = self._models
@@ -53,23 +54,39 @@ class ModelStore:
             for config in configs:
                 known = before.get(config.name)
                 if known is not None and known.config.base_path == config.base_path:
-                    known.config = config
                     after[config.name] = known
                 else:
                     after[config.name] = ModelVersions(config, self._load)
                     fresh.append(config.name)
-                self._poll(after[config.name])
+            self._load_checked(configs, after, fresh)
+            for config in configs:
+                after[config.name].config = config
+                after[config.name].set_labels(config.labels)
             self._models = after
+            for model in after.values():
+                self._poll(model)
             for name, model in before.items():
                 if after.get(name) is not model:
                     model.unload_all()
-            for config in configs:
-                after[config.name].check_labels(config.labels, allow_unavailable=self._allow)
-            for config in configs:
-                after[config.name].set_labels(config.labels, allow_unavailable=self._allow)
         broken = [each for name in fresh for each in _failed(name, after[name])]
         if broken:
             raise ServingError(Code.UNKNOWN, "Some models did not become available: {" + ", ".join(broken) + "}")
+
+    def _load_checked(
+        self, configs: tuple[ModelConfig, ...], models: dict[str, ModelVersions], fresh: list[str]
+    ) -> None:
+        """Load what configurations want, and check their labels; where one is refused, go back to what was."""
+        try:
+            for config in configs:
+                wanted = models[config.name].load(config)
+                models[config.name].check_labels(config.labels, wanted, allow_unavailable=self._allow)
+        except ServingError:
+            for name, model in models.items():
+                if name in fresh:
+                    model.unload_all()
+                else:
+                    model.poll()
+            raise
 
     def acquire(self, spec: Any) -> Servable:
         """The loaded version that a ModelSpec asks for, kept loaded until the caller leaves its `in_use`.

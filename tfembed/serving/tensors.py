@@ -1,5 +1,6 @@
 """Arrays and TensorProtos: read whatever a client sent, write as TensorFlow Serving does. Waits for no TensorFlow."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,9 @@ from tfembed.serving.status import invalid
 with importing_messages():
     from tensorflow.core.framework.types_pb2 import DataType
 
-MAX_BYTES = 1 << 30  # of one tensor; a few bytes can claim a shape of any size
+MAX_RANK = 32  # TensorFlow's Python session crashes when it is fed with strings of more dimensions
+MAX_BYTES = 1 << 30  # of one tensor
+_STRING_BYTES = 64  # of a string in NumPy and in TensorFlow, besides its letters
 
 _FLOATS = {"DT_FLOAT": np.float32, "DT_DOUBLE": np.float64}
 _HALVES = {"DT_HALF": np.float16, "DT_BFLOAT16": ml_dtypes.bfloat16}
@@ -45,31 +48,57 @@ _FIELDS: dict[str, tuple[str, Any]] = {
 }
 
 
-def read_tensor(name: str, proto: Any) -> np.ndarray:
+def check_tensor(name: str, proto: Any, max_expanded: int = MAX_BYTES) -> int:
+    """Count the bytes of memory that a TensorProto takes as an array; a few bytes can claim any shape.
+
+    Args:
+        name: Name of the tensor, for errors.
+        proto: The TensorProto.
+        max_expanded: Bytes of memory that an array may take whose values are not all in the TensorProto.
+
+    Raises:
+        ServingError: If it holds no tensor, one of too many dimensions, or one that is too large.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> check_tensor("x", tf.make_tensor_proto([1.0, 2.0])), check_tensor("x", tf.make_tensor_proto(["a", "bc"]))
+        (8, 131)
+    """
+    shape = [dimension.size for dimension in proto.tensor_shape.dim]
+    dtype, size = _TYPES.get(proto.dtype), math.prod(shape)
+    if dtype is None or min(shape, default=0) < 0 or proto.tensor_shape.unknown_rank:
+        raise invalid(f"tensor parsing error: {name}")
+    if len(shape) > MAX_RANK:
+        raise invalid(f"tensor parsing error: {name} has {len(shape)} dimensions, and may have {MAX_RANK}")
+    memory = size * dtype.itemsize
+    if dtype.kind == "O":
+        memory = size * _STRING_BYTES + sum(map(len, proto.string_val))
+    if memory > (max_expanded if _num_values(proto) < size else MAX_BYTES):
+        raise invalid(f"tensor parsing error: {name} of shape {shape} would take {memory} bytes")
+    return memory
+
+
+def read_tensor(name: str, proto: Any, max_expanded: int = MAX_BYTES) -> np.ndarray:
     """The array that a TensorProto holds; one value may stand for many, and none for zeros.
 
     Raises:
-        ServingError: If it holds no tensor, or one beyond MAX_BYTES.
+        ServingError: As `check_tensor`.
 
     Example:
         >>> import tensorflow as tf
         >>> read_tensor("x", tf.make_tensor_proto([1.0, 2.0]))
         array([1., 2.], dtype=float32)
     """
+    check_tensor(name, proto, max_expanded)
     shape = [dimension.size for dimension in proto.tensor_shape.dim]
+    dtype, size = _TYPES[proto.dtype], math.prod(shape)
     try:
-        dtype = _TYPES[proto.dtype]
-        size = 1
-        for dimension in shape:
-            size *= dimension
-        if min(shape, default=0) < 0 or proto.tensor_shape.unknown_rank or size * dtype.itemsize > MAX_BYTES:
-            raise ValueError(f"shape {shape}")
-        if size and not proto.tensor_content and not _has_values(proto):
+        if size and not _num_values(proto):
             return np.full(shape, b"", object) if dtype.kind == "O" else np.zeros(shape, dtype)
         if proto.tensor_content and dtype.kind != "O":
             return np.frombuffer(proto.tensor_content, dtype).copy().reshape(shape)
         return _from_values(getattr(proto, _FIELDS[dtype.name][0]), dtype, size).reshape(shape)
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise invalid(f"tensor parsing error: {name}") from error
 
 
@@ -135,8 +164,12 @@ def enum_of(array: np.ndarray) -> int:
     return _ENUMS[array.dtype.name]
 
 
-def _has_values(proto: Any) -> bool:
-    return any(field.name.endswith("_val") for field, _ in proto.ListFields())
+def _num_values(proto: Any) -> int:
+    """Count the values that a TensorProto holds itself."""
+    dtype = _TYPES[proto.dtype]
+    if proto.tensor_content and dtype.kind != "O":
+        return len(proto.tensor_content) // dtype.itemsize
+    return len(getattr(proto, _FIELDS[dtype.name][0])) // (2 if dtype.kind == "c" else 1)
 
 
 def _as_bytes(value: Any) -> bytes:

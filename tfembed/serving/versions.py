@@ -68,18 +68,29 @@ class ModelVersions:
 
         Where the base path is missing, perhaps for a moment, what serves goes on.
         """
-        try:
-            wanted = self.config.policy.choose(list_versions(self.config.base_path))
-        except OSError:
+        wanted = self.load(self.config)
+        if wanted is None:
             return
-        for version in wanted:
-            if version not in self._servables and self._may_try(version):
-                self._try(version)
         if not wanted or any(version in self._servables for version in wanted):
             for version in sorted(set(self._servables) - set(wanted)):
                 self._unload(version)
         for version in set(self._failures) - set(wanted):
             del self._failures[version]
+
+    def load(self, config: ModelConfig) -> list[int] | None:
+        """Load what a configuration wants of this base path, and unload nothing.
+
+        Returns:
+            The versions that it wants; None where the base path is missing.
+        """
+        try:
+            wanted = config.policy.choose(list_versions(config.base_path))
+        except OSError:
+            return None
+        for version in wanted:
+            if version not in self._servables and self._may_try(version):
+                self._try(version)
+        return wanted
 
     def unload_all(self) -> None:
         """Unload every version; requests that are being answered are answered first."""
@@ -126,27 +137,28 @@ class ModelVersions:
                 raise ServingError(Code.NOT_FOUND, f"Could not find version {wanted} of model {self.config.name}")
             return [self._statuses[wanted]]
 
-    def set_labels(self, labels: dict[str, int], *, allow_unavailable: bool) -> None:
-        """Give labels to versions, in place of all that there were.
-
-        Raises:
-            ServingError: If a version is not available; a new label may be given to one that is not, if allowed.
-        """
-        self.check_labels(labels, allow_unavailable=allow_unavailable)
+    def set_labels(self, labels: dict[str, int]) -> None:
+        """Give labels to versions, in place of all that there were."""
         with self._lock:
             self._labels = dict(labels)
 
-    def check_labels(self, labels: dict[str, int], *, allow_unavailable: bool) -> None:
+    def check_labels(self, labels: dict[str, int], wanted: list[int] | None, *, allow_unavailable: bool) -> None:
         """Check labels without giving them.
 
+        Args:
+            labels: Version of each label.
+            wanted: Versions that stay loaded; None for all that are.
+            allow_unavailable: Whether a new label may be given to a version that is not available.
+
         Raises:
-            ServingError: As for set_labels.
+            ServingError: If a version is not available, or does not stay so.
         """
         with self._lock:
             for label, version in labels.items():
                 known = self._labels.get(label)
                 new = known is None or known == version
-                if version not in self._servables and not (allow_unavailable and new):
+                stays = version in self._servables and (wanted is None or version in wanted)
+                if not stays and not (allow_unavailable and new):
                     raise ServingError(
                         Code.FAILED_PRECONDITION,
                         f"Request to assign label to version {version} of model {self.config.name}, which is not "
@@ -235,15 +247,15 @@ def no_versions(name: str) -> ServingError:
 
 
 def _is_number(name: str) -> bool:
-    return name.isascii() and name.isdecimal() and len(name) < 19
+    return name.isascii() and name.isdecimal() and len(name) < 32 and int(name) < 2**63
 
 
 def _files(folder: Path) -> tuple[int, ...]:
     """What changes when a version that could not be loaded is repaired."""
     found = []
-    for name in ("", "saved_model.pb", "variables", "variables/variables.index"):
+    for path in (folder, folder / "saved_model.pb", folder / "variables", *sorted(folder.glob("variables/*"))):
         try:
-            stat = (folder / name).stat()
+            stat = path.stat()
             found += [stat.st_mtime_ns, stat.st_size]
         except OSError:
             found += [0, 0]
