@@ -1,6 +1,7 @@
 """What is wrong is said at once, and what needs no TensorFlow waits for none."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -45,6 +46,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "run").mkdir()
     (folder / "run" / "model.keras").write_bytes(b"")
     (folder / "run" / "run.json").write_text(json.dumps({"kind": "image"}))
+    shutil.copytree(folder / "run", folder / "text_run")
+    (folder / "text_run" / "run.json").write_text(json.dumps({"kind": "text"}))
+    (folder / "words.csv").write_text("word,label\nyes,a\nno,b\n")
     (folder / "study").mkdir()
     (folder / "study" / "study.json").write_text("{}")
     (folder / "served" / "1").mkdir(parents=True)
@@ -69,6 +73,15 @@ WRONG = {
     "objective": (["search", "reviews", "--objective", "best", "--out", "{place}/new"], "Unknown objective 'best'"),
     "encoder of a search": (["search", "reviews", "--encoder", "no/such", "--out", "{place}/new"], "no file or folder"),
     "run": (["predict", "{place}/images", "hi"], "is no run"),
+    "column of examples": (
+        ["predict", "{place}/text_run", "{place}/texts.csv", "--text", "txt"],
+        "there is no column 'txt', only 'text', 'label'. Did you mean 'text'? Name one of these with --text",
+    ),
+    "default column": (
+        ["train", "{place}/words.csv"],
+        "only 'word', 'label'. Name one of these with --text",
+    ),
+    "default column of labels": (["train", "{place}/texts.csv", "--label", "topic"], "Name one of these with --label"),
     "image": (["predict", "{place}/run", "nowhere.png"], "nowhere.png: there is no such file"),
     "exported run": (["export", "{place}/images", "models"], "is no run"),
     "begun study": (["export", "{place}/study", "models"], "is a study whose search is not done: it has no winner yet"),

@@ -67,6 +67,14 @@ def test_a_share_of_the_classes_is_kept(monkeypatch: pytest.MonkeyPatch, keep: f
     assert np.mean(inside > lowest_kept) < keep
 
 
+def test_a_threshold_of_few_examples_rejects_what_is_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all are to be kept, it lies just below the lowest score, and not at 0, where nothing is ever rejected."""
+    patch_scores(monkeypatch, {12: np.linspace(0.9, 1.0, 12)})
+    threshold = te.rejection_threshold(classifier(), images(12), keep_in_scope=0.95)
+    assert threshold == pytest.approx(0.9, abs=1e-3)
+    assert threshold < 0.9
+
+
 def test_costs_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """What lies below the threshold is rejected, what lies at it is not; shares are told with their intervals."""
     patch_scores(monkeypatch, {4: np.array([0.5, 0.6, 0.7, 0.8]), 3: np.array([0.6, 0.55, 0.9])})

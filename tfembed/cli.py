@@ -1,6 +1,7 @@
 """The command line: all commands, and what becomes of their errors."""
 
 import io
+import itertools
 import os
 import re
 import sys
@@ -57,6 +58,7 @@ _KERAS_FRAME = re.compile(
 # Options that commands for training often have.
 _OF_A_STRATEGY = ("--lr", "--learning-rate", "--epochs", "--batch-size", "--weight-decay", "--warmup", "--patience")
 # An argument of a function, as errors of the library advise it.
+_MISSING_COLUMN = re.compile(r"there is no column '([^']*)'")
 _ARGUMENT = re.compile(r"(?<![\w-])([a-z][a-z_]*)=('[^']*'|\.\.\.|-?\w+(?:\.\w+)*|)")
 
 
@@ -138,7 +140,19 @@ def _in_options(message: str) -> str:
         plain = value[1:-1] if re.fullmatch(r"'[\w./-]+'", value) else value
         return flag if plain in ("", "True") else f"{flag} {plain}"
 
-    return _ARGUMENT.sub(replace, message)
+    return _with_option(command, _ARGUMENT.sub(replace, message))
+
+
+def _with_option(command: click.Command | None, message: str) -> str:
+    """Name the option that a missing column was passed by, or has as its default."""
+    if (column := _MISSING_COLUMN.search(message)) is None or command is None:
+        return message
+    for option in command.params:
+        flags = [flag for flag in option.opts if flag.startswith("--")]
+        passed = [value for flag, value in itertools.pairwise(sys.argv) if flag in flags]
+        if flags and column[1] in (passed or [str(option.default), flags[0][2:]]):
+            return message.replace("Name one of these", f"Name one of these with {flags[0]}", 1)
+    return message
 
 
 def _one_line(error: Exception | str) -> str:

@@ -1,5 +1,6 @@
 """Rejection: a score below which an input is taken for none of the classes, and what it costs."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from tfembed.predict import parts_of, predict
 
 FEW = 50
 """Examples below which the costs of a threshold are hardly known."""
+
+_MARGIN = 1e-4  # below the lowest score; far above what rounding changes
 
 _NOTHING: tuple[Any, ...] = ()
 
@@ -60,9 +63,10 @@ def rejection_threshold(
 ) -> float:
     """Choose the score below which an input is taken for none of the classes; for `export(reject_below=...)`.
 
-    With `keep_in_scope`, it is the highest score that at least this share of the in-scope examples reaches. Without, it
-    is the score that tells in-scope from out-of-scope best: the share of in-scope examples at or above it plus the
-    share of out-of-scope examples below it is largest. Calibrate first, since the scores move with the temperature.
+    With `keep_in_scope`, it lies below the highest score that at least this share of the in-scope examples reaches,
+    half way to the next lower score, if there is one. Without, it is the score that tells in-scope from out-of-scope
+    best: the share of in-scope examples at or above it plus the share of out-of-scope examples below it is largest.
+    Calibrate first, since the scores move with the temperature.
 
     Args:
         model: A classifier from one of the builders.
@@ -93,12 +97,18 @@ def rejection_threshold(
         )
     inside, outside = (_scores(model, examples) for examples in (in_scope, out_of_scope))
     scores = np.unique(np.concatenate([inside, outside]))
+    if keep_in_scope is not None:
+        return _below(float(inside[len(inside) - math.ceil(keep_in_scope * len(inside) - 1e-9)]), scores)
     candidates = np.concatenate([[0.0], (scores[:-1] + scores[1:]) / 2, [1.0]])
     kept = 1 - np.searchsorted(inside, candidates) / len(inside)
-    if keep_in_scope is not None:
-        return float(candidates[kept >= keep_in_scope - 1e-9].max(initial=0.0))
     rejected = np.searchsorted(outside, candidates) / len(outside)
     return float(candidates[np.argmax(kept + rejected)])
+
+
+def _below(score: float, scores: np.ndarray) -> float:
+    """A threshold that a score reaches also where a server rounds it otherwise, and that no lower score reaches."""
+    lower = scores[scores < score]
+    return float((lower[-1] + score) / 2) if len(lower) else max(0.0, score - _MARGIN)
 
 
 def measure_rejection(

@@ -102,12 +102,18 @@ def check_run(run: Path) -> dict[str, Any]:
     return read_record(run)
 
 
-def check_examples(record: Mapping[str, Any], examples: Sequence[str]) -> None:
-    """Check that the files of images are there, where a run takes images.
+def check_examples(record: Mapping[str, Any], examples: Sequence[str], text: str) -> None:
+    """Check that the files of images are there where a run takes images, and that tables have the column of texts.
 
     Raises:
-        FileNotFoundError: If one is missing.
+        FileNotFoundError: If a file is missing.
+        ValueError: If a column is.
     """
+    from tfembed.data.table_rows import is_table
+
+    for table in (Path(example) for example in examples if record.get("kind") == "text" and is_table(Path(example))):
+        if table.is_file():
+            check_source(table, [text])
     missing = [example for example in examples if record.get("kind") == "image" and not Path(example).is_file()]
     if missing:
         raise FileNotFoundError(f"{missing[0]}: there is no such file. Check the path; it is taken from {Path.cwd()}.")

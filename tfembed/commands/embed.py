@@ -84,7 +84,7 @@ def embed(source: str, output: Path, runner: str, beam_options: str, as_json: bo
     if as_json:
         click.echo(to_json(asdict(done) | {"output": str(done.output)}))
         return
-    click.echo(f"{done.output}: {done.num_rows:,} embeddings of {done.dim} numbers, encoder {done.fingerprint[:12]}")
+    click.echo(f"{done.output}: {done.num_rows:,} embeddings of {done.dim} numbers, encoder {encoder.handle}")
     if done.num_failed:
         click.echo(f"{chosen.failures}: {done.num_failed:,} rows that could not be embedded, and why")
 

@@ -96,7 +96,7 @@ def predict(run_and_examples: tuple[str, ...], text: str, url: str | None, as_js
         raise click.UsageError("Pass a RUN and examples, or --url and examples.")
     else:
         run, examples = Path(run_and_examples[0]), run_and_examples[1:]
-        check_examples(check_run(run), examples)
+        check_examples(check_run(run), examples, text)
         import_tensorflow()
         from tfembed.commands.runs import predict_with
 
