@@ -451,6 +451,10 @@ BAD = {
         ["train", "reviews", "--lr", "3"],
         "'--lr'. Learning rates, epochs and batch sizes belong",
     ),
+    "option of a strategy, in a search": (
+        ["search", "reviews", "--out", "{place}/new", "--lr", "3"],
+        "'--lr'. A search tries several; to say which, pass space=te.SearchSpace(...) to te.search",
+    ),
     "misspelled strategy": (["train", "reviews", "--strategy", "lp_fit:1"], "Did you mean lp_ft:1?"),
     "misspelled encoder": (["train", "reviews", "--encoder", "minlm"], "Did you mean 'minilm'"),
     "misspelled column": (["train", "{place}/texts.csv", "--label", "lable"], "Did you mean 'label'?"),

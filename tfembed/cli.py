@@ -125,6 +125,8 @@ def _unknown_option(error: click.NoSuchOption) -> str:
             " Learning rates, epochs and batch sizes belong to a strategy: write "
             "te.lp_ft(1, learning_rate=3e-5).to_json() into a .json file and pass it as --strategy."
         )
+    elif not near and "--trials" in options and error.option_name in _OF_A_STRATEGY:
+        near = " A search tries several; to say which, pass space=te.SearchSpace(...) to te.search in Python."
     return f"No such option {error.option_name!r}.{near}"
 
 

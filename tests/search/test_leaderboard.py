@@ -83,7 +83,7 @@ def _said(right: int) -> dict[str, np.ndarray]:
 
 
 def test_ties_are_marked_and_counted() -> None:
-    """Rows within the noise of the best one with a model say so; the cheapest of them is named."""
+    """Rows within the noise of the best one with a model say so; the cheapest of all is named."""
     trials = [
         trial("majority", [1.0] * 5, candidate=None, trained_parameters=0),
         trial("best", [0.9] * 5, trained_parameters=900),
@@ -95,7 +95,7 @@ def test_ties_are_marked_and_counted() -> None:
     right = {"best": 45, "near": 41, "nearer": 44, "far": 25, "stopped": 45}
     rows = make_leaderboard(trials, PLAN, lambda each: _said(right[each.key]) if each.key in right else {})
     assert {row.name for row in rows if row.tie} == {"near", "nearer"}
-    assert ties_in_words(rows) == "tied with 2 other trials; the cheapest of them is near, 40 values trained"
+    assert ties_in_words(rows) == "tied with 2 other trials; the cheapest is near, 40 values trained"
     console = Console(file=io.StringIO(), width=200)
     console.print(leaderboard_table(rows, "accuracy"))
     lines = console.file.getvalue().splitlines()
@@ -104,9 +104,9 @@ def test_ties_are_marked_and_counted() -> None:
 
 
 def test_one_tie_is_put_in_the_singular() -> None:
-    """One other trial is a trial, not trials."""
+    """One other trial is a trial, not trials; the winner may be the cheapest itself."""
     rows = make_leaderboard([trial("one", [0.8] * 5), trial("two", [0.8] * 5)], PLAN, lambda _: _said(40))
-    assert ties_in_words(rows) == "tied with 1 other trial; the cheapest of them is two, 10 values trained"
+    assert ties_in_words(rows) == "tied with 1 other trial; the cheapest is itself, 10 values trained"
 
 
 def test_the_table_marks_the_trials_that_nothing_beats() -> None:

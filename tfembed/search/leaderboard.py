@@ -113,14 +113,15 @@ def _ties(completed: Sequence[Trial], plan: Plan, predictions: Predict) -> set[s
 
 
 def ties_in_words(rows: Sequence[Row]) -> str:
-    """Say how many trials tie with the best one, and which of them is the cheapest; empty where none does."""
+    """Say how many trials tie with the best one, and which of all these is the cheapest; empty where none does."""
     tied = [row for row in rows if row.tie]
     if not tied:
         return ""
-    cheapest = min(tied, key=lambda row: (row.trained_parameters, row.export_bytes))
+    best = next(row for row in rows if row.trained_parameters)  # the majority class has no model
+    cheapest = min((best, *tied), key=lambda row: (row.trained_parameters, row.export_bytes))
     others = f"{len(tied)} other trial{'s' * (len(tied) != 1)}"
-    trained = f"{cheapest.trained_parameters:,} values trained"
-    return f"tied with {others}; the cheapest of them is {cheapest.name}, {trained}"
+    name = "itself" if cheapest is best else cheapest.name
+    return f"tied with {others}; the cheapest is {name}, {cheapest.trained_parameters:,} values trained"
 
 
 def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
