@@ -34,6 +34,8 @@ class WordPieces(keras.layers.Layer):
         >>> layer.set_vocabulary(["[UNK]", "play", "##ing", "!"])
         >>> layer(tf.constant(["playing chess!"]))
         <tf.RaggedTensor [[1, 2, 0, 3]]>
+        >>> layer.get_vocabulary()[2]
+        '##ing'
     """
 
     def __init__(
@@ -58,6 +60,10 @@ class WordPieces(keras.layers.Layer):
             unknown_token=self.unknown,
             no_pretokenization=True,
         )
+
+    def get_vocabulary(self) -> list[str]:
+        """Return the pieces by id, as tokenizers of KerasHub and `keras.layers.TextVectorization` do."""
+        return list(self.vocabulary)
 
     def call(self, texts: Any) -> tf.RaggedTensor:
         """Split texts, strings `(n,)`, into ids, int32 `(n, None)`."""
